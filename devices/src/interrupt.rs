@@ -1,0 +1,42 @@
+//! How devices raise interrupts.
+
+use std::sync::Arc;
+
+use iommu::{Blocked, MsiMessage, SourceId};
+
+use crate::Remapping;
+
+/// Where interrupts that have been judged go: the hypervisor.
+pub trait MsiSink: Send + Sync {
+    /// Delivers a message as it is.
+    fn deliver(&self, message: MsiMessage);
+}
+
+/// A level-sensitive interrupt wire, such as INTx behind the PCI swizzle or an ISA interrupt.
+pub trait InterruptLine: Send + Sync {
+    /// Asserts or deasserts this device's share of the wire.
+    fn set(&self, asserted: bool);
+}
+
+/// Something that sends message-signalled interrupts under its own requester ID.
+pub struct InterruptSource {
+    remapping: Remapping,
+    sink: Arc<dyn MsiSink>,
+}
+
+impl InterruptSource {
+    /// Interrupts that pass through `remapping` on their way to `sink`.
+    pub fn new(remapping: Remapping, sink: Arc<dyn MsiSink>) -> Self {
+        Self { remapping, sink }
+    }
+
+    /// Sends `request` as `source`; a refused one has been recorded and is dropped.
+    pub fn send(&self, source: SourceId, request: MsiMessage) -> Result<(), Blocked> {
+        let message = match &self.remapping {
+            Remapping::Absent => request,
+            Remapping::Unit(unit) => unit.remap(source, request)?,
+        };
+        self.sink.deliver(message);
+        Ok(())
+    }
+}

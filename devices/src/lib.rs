@@ -1,0 +1,13 @@
+//! Device models: platform devices, emulated PCI functions, and functions assigned through VFIO.
+//!
+//! A device touches guest memory and raises interrupts only through its [`BusMaster`], which names the
+//! requester: an access that no remapping unit has judged cannot be written by mistake.
+
+mod bus_master;
+mod interrupt;
+
+pub use bus_master::{BusMaster, DmaError, Remapping, VtdUnit};
+pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
+
+/// Guest RAM, shared by every device.
+pub type GuestRam = vm_memory::GuestMemoryMmap<()>;

@@ -1,0 +1,20 @@
+//! Intel VT-d, whole and alone: registers, tables, translation, caches, invalidation, faults, interrupt
+//! remapping, and the shadow of a guest's tables for devices whose DMA the host's IOMMU carries out.
+//!
+//! The crate knows no hypervisor, no VFIO and no file descriptor. What it needs of its surroundings are
+//! three small traits: [`TableMemory`], [`Platform`] and [`HostMapper`]. Section numbers are those of the
+//! Intel VT-d architecture specification, revision 4.
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod memory;
+mod platform;
+mod types;
+mod unit;
+
+pub use capabilities::Capabilities;
+pub use memory::{MemoryError, TableMemory};
+pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
+pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, SourceId};
+pub use unit::{Attachment, Blocked, Resolution, Unit};
+pub use vm_memory::GuestAddress;
