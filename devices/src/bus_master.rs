@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use iommu::{Access, Blocked, GuestAddress, Iova, MsiMessage, SourceId};
 use pci::Location;
-use vm_memory::Bytes;
+use vm_memory::{AtomicAccess, Bytes};
 
 use crate::{GuestRam, InterruptSource, MsiSink};
 
@@ -33,6 +33,9 @@ pub enum DmaError {
     /// Nothing that a device may reach is at this address.
     #[error("No memory at {0:#x}")]
     Unreachable(u64),
+    /// The address range of interrupts takes aligned 4-byte writes and nothing else.
+    #[error("Not an interrupt request: {0:#x}")]
+    MalformedInterrupt(u64),
 }
 
 /// Message-signalled interrupts are writes to this megabyte; it is never memory.
@@ -81,12 +84,16 @@ impl BusMaster {
         Ok(())
     }
 
-    /// Writes `data` to memory, or sends an interrupt if that is what a 4-byte write there means.
+    /// Writes `data` to memory, or sends an interrupt if that is what a write there means. On an error the
+    /// bytes before the address at fault have been written.
     pub fn write(&self, iova: Iova, data: &[u8]) -> Result<(), DmaError> {
-        if INTERRUPT_RANGE.contains(&iova.0)
-            && let Ok(word) = data.try_into()
-        {
-            return self.send(MsiMessage { address: iova.0, data: u32::from_le_bytes(word) });
+        if INTERRUPT_RANGE.contains(&iova.0) {
+            return match data.try_into() {
+                Ok(word) if iova.0.is_multiple_of(4) => {
+                    self.send(MsiMessage { address: iova.0, data: u32::from_le_bytes(word) })
+                }
+                _ => self.check_enabled().and(Err(DmaError::MalformedInterrupt(iova.0))),
+            };
         }
         let mut done = 0;
         while done < data.len() {
@@ -96,6 +103,18 @@ impl BusMaster {
             })?;
         }
         Ok(())
+    }
+
+    /// Reads a naturally aligned integer in one access; what is read afterwards is at least as new.
+    pub fn load<T: AtomicAccess>(&self, iova: Iova) -> Result<T, DmaError> {
+        self.atomic::<T, T>(iova, Access::Read, |address| self.memory.load(address, Ordering::Acquire))
+    }
+
+    /// Writes a naturally aligned integer in one access, after everything written before.
+    pub fn store<T: AtomicAccess>(&self, iova: Iova, value: T) -> Result<(), DmaError> {
+        self.atomic::<T, ()>(iova, Access::Write, |address| {
+            self.memory.store(value, address, Ordering::Release)
+        })
     }
 
     /// Sends a message-signalled interrupt.
@@ -108,6 +127,23 @@ impl BusMaster {
         if self.enabled.load(Ordering::Acquire) { Ok(()) } else { Err(DmaError::NotMaster) }
     }
 
+    /// Does `work` on the one aligned `T` at `iova`, which no page boundary divides.
+    fn atomic<T, R>(
+        &self,
+        iova: Iova,
+        access: Access,
+        work: impl FnOnce(GuestAddress) -> Result<R, vm_memory::GuestMemoryError>,
+    ) -> Result<R, DmaError> {
+        if !iova.0.is_multiple_of(size_of::<T>() as u64) {
+            return Err(DmaError::Unreachable(iova.0));
+        }
+        self.translated(iova, size_of::<T>() as u64, access, |address, length| {
+            let whole = length == size_of::<T>() as u64;
+            let result = if whole { work(address).ok() } else { None };
+            result.ok_or(DmaError::Unreachable(address.0))
+        })
+    }
+
     /// Does `work` on the next contiguous piece of a request; gives its length.
     fn chunk(
         &self,
@@ -117,18 +153,38 @@ impl BusMaster {
         access: Access,
         work: impl FnOnce(GuestAddress, usize) -> Result<(), vm_memory::GuestMemoryError>,
     ) -> Result<usize, DmaError> {
-        self.check_enabled()?;
         let address = start.0.checked_add(done as u64).ok_or(DmaError::Unreachable(u64::MAX))?;
-        let on_memory = |guest: GuestAddress, length: u64| {
+        self.translated(Iova(address), left as u64, access, |guest, length| {
             // `length` is at most `left`, so it fits.
             let length = length as usize;
             work(guest, length).map(|()| length).map_err(|_| DmaError::Unreachable(guest.0))
+        })
+    }
+
+    /// Does `work` on the guest memory that the bytes from `iova` on stand for, as many as lie together
+    /// there, while no invalidation can take the translation away.
+    fn translated<R>(
+        &self,
+        iova: Iova,
+        length: u64,
+        access: Access,
+        work: impl FnOnce(GuestAddress, u64) -> Result<R, DmaError>,
+    ) -> Result<R, DmaError> {
+        self.check_enabled()?;
+        if INTERRUPT_RANGE.contains(&iova.0) {
+            return Err(DmaError::MalformedInterrupt(iova.0));
+        }
+        // A request that begins below the range ends at it: what follows is not memory.
+        let length = match INTERRUPT_RANGE.start.checked_sub(iova.0) {
+            Some(below) => length.min(below),
+            None => length,
         };
         match &self.remapping {
-            Remapping::Absent => on_memory(GuestAddress(address), left as u64),
-            Remapping::Unit(unit) => {
-                unit.access(self.source_id(), Iova(address), left as u64, access, on_memory)?
-            }
+            Remapping::Absent => work(GuestAddress(iova.0), length),
+            Remapping::Unit(unit) => unit.access(self.source_id(), iova, length, access, work)?,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
