@@ -1,1 +1,7 @@
-//! See the package description.
+//! Portcullis: a microVM whose point is its IOMMU.
+//!
+//! The program is thin; this library builds the machine a [`config::Config`] describes and runs it.
+
+pub mod config;
+pub mod layout;
+pub mod memory;

@@ -1,0 +1,254 @@
+//! What the user asked for: one description, from flags, from a TOML file, or from both.
+
+mod parse;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+pub use parse::{
+    DeviceKind, DeviceSpec, HostFunction, IommuChoice, ModuleSpec, Placement, RmrrSpec, Size, VfioSpec,
+};
+
+use crate::memory::PageSize;
+
+/// A virtual machine to run. Every field is a flag and, under the same name, a TOML key.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Kernel image: bzImage, an ELF with a PVH note, or a 32-bit multiboot ELF
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+
+    /// Initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+
+    /// Kernel command line
+    #[arg(long, value_name = "TEXT")]
+    pub cmdline: Option<String>,
+
+    /// Multiboot module and its arguments, in order; may be repeated
+    #[arg(long = "module", value_name = "FILE[,ARGUMENTS]")]
+    #[serde(rename = "module")]
+    pub modules: Vec<ModuleSpec>,
+
+    /// Virtual CPUs, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+
+    /// Guest memory, with suffix K, M or G [default: 512M]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+
+    /// Back guest memory with huge pages from the host's pool: 2M or 1G
+    #[arg(long, value_name = "SIZE")]
+    pub hugepages: Option<Size>,
+
+    /// Assign a host PCI function bound to vfio-pci, behind its own root port; may be repeated
+    #[arg(long, value_name = "0000:BB:DD.F[,addr=DD.F]")]
+    pub vfio: Vec<VfioSpec>,
+
+    /// Emulated device: `edu[,addr=DD.F][,port=on][,dma-mask=N]` or
+    /// `virtio-blk,path=FILE[,readonly=on][,addr=DD.F][,port=on]`; may be repeated
+    #[arg(long = "device", value_name = "KIND[,KEY=VALUE]…")]
+    #[serde(rename = "device")]
+    pub devices: Vec<DeviceSpec>,
+
+    /// Remapping unit: `vtd` or `off` [default: vtd]
+    #[arg(long, value_name = "KIND")]
+    pub iommu: Option<IommuChoice>,
+
+    /// Address width of the remapping unit in bits, 39 or 48 [default: the widest the host can follow]
+    #[arg(long, value_name = "BITS")]
+    pub iommu_width: Option<u8>,
+
+    /// Requester ID that the IOAPIC's interrupts carry [default: f0:1f.0]
+    #[arg(long, value_name = "BB:DD.F")]
+    pub ioapic_id: Option<String>,
+
+    /// Reserved memory region: START,LENGTH,BB:DD.F in guest RAM, or `host` to publish the relaxable
+    /// regions of assigned devices; may be repeated
+    #[arg(long, value_name = "START,LENGTH,BB:DD.F | host")]
+    pub rmrr: Vec<RmrrSpec>,
+
+    /// Assign devices even on a host whose IOMMU does not remap interrupts: a guest can then forge them
+    #[arg(long)]
+    pub allow_unsafe_interrupts: bool,
+
+    /// Write the ACPI tables to this folder and go on
+    #[arg(long, value_name = "FOLDER")]
+    pub dump_acpi: Option<PathBuf>,
+}
+
+/// A description that makes sense: what [`Options`] comes to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Kernel image.
+    pub kernel: PathBuf,
+    /// Initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line.
+    pub cmdline: String,
+    /// Multiboot modules.
+    pub modules: Vec<ModuleSpec>,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Guest memory in bytes.
+    pub memory: u64,
+    /// What backs it.
+    pub pages: PageSize,
+    /// Assigned functions.
+    pub vfio: Vec<VfioSpec>,
+    /// Emulated functions.
+    pub devices: Vec<DeviceSpec>,
+    /// Whether there is a remapping unit.
+    pub iommu: IommuChoice,
+    /// Its width, if the user insists.
+    pub iommu_width: Option<u8>,
+    /// The IOAPIC's requester ID.
+    pub ioapic_id: pci::Bdf,
+    /// Reserved memory regions.
+    pub rmrr: Vec<RmrrSpec>,
+    /// Whether hosts without interrupt remapping are good enough.
+    pub allow_unsafe_interrupts: bool,
+    /// Where to write the ACPI tables.
+    pub dump_acpi: Option<PathBuf>,
+}
+
+/// What is wrong with a description, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The configuration file is not there.
+    #[error("Cannot read the configuration file {path}: check the path given to --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The configuration file is not what it should be.
+    #[error("The configuration file {path} is not right: {message}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What the parser found, with the line.
+        message: String,
+    },
+    /// Anything else; the sentence says it all.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The largest number of virtual CPUs.
+pub const MAX_CPUS: u32 = 64;
+/// Less memory than this boots nothing.
+pub const MIN_MEMORY: u64 = 4 << 20;
+
+impl Options {
+    /// Reads a TOML file.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Toml { path: path.to_owned(), message: error.to_string() })
+    }
+
+    /// Lays `self` (the flags) over `file`: single values win, lists are added.
+    #[must_use]
+    pub fn over(self, file: Self) -> Self {
+        fn join<T>(mut first: Vec<T>, second: Vec<T>) -> Vec<T> {
+            first.extend(second);
+            first
+        }
+        Self {
+            kernel: self.kernel.or(file.kernel),
+            initrd: self.initrd.or(file.initrd),
+            cmdline: self.cmdline.or(file.cmdline),
+            modules: join(file.modules, self.modules),
+            cpus: self.cpus.or(file.cpus),
+            memory: self.memory.or(file.memory),
+            hugepages: self.hugepages.or(file.hugepages),
+            vfio: join(file.vfio, self.vfio),
+            devices: join(file.devices, self.devices),
+            iommu: self.iommu.or(file.iommu),
+            iommu_width: self.iommu_width.or(file.iommu_width),
+            ioapic_id: self.ioapic_id.or(file.ioapic_id),
+            rmrr: join(file.rmrr, self.rmrr),
+            allow_unsafe_interrupts: self.allow_unsafe_interrupts || file.allow_unsafe_interrupts,
+            dump_acpi: self.dump_acpi.or(file.dump_acpi),
+        }
+    }
+
+    /// Fills in the defaults and refuses what cannot be.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let invalid = |message: String| Err(ConfigError::Invalid(message));
+        let Some(kernel) = self.kernel else {
+            return invalid("No kernel was named: give one with --kernel FILE".into());
+        };
+        let cpus = self.cpus.unwrap_or(1);
+        if !(1..=MAX_CPUS).contains(&cpus) {
+            return invalid(format!("{cpus} virtual CPUs cannot be had: --cpus takes 1 to {MAX_CPUS}"));
+        }
+        let memory = self.memory.map_or(512 << 20, |size| size.0);
+        if memory < MIN_MEMORY {
+            return invalid(format!(
+                "Guest memory of {memory} bytes is too small: --memory takes 4M or more"
+            ));
+        }
+        let pages = match self.hugepages.map(|size| size.0) {
+            None => PageSize::Normal,
+            Some(0x20_0000) => PageSize::Huge2M,
+            Some(0x4000_0000) => PageSize::Huge1G,
+            Some(_) => return invalid("Huge pages come in two sizes: --hugepages takes 2M or 1G".into()),
+        };
+        if let Some(width) = self.iommu_width
+            && width != 39
+            && width != 48
+        {
+            return invalid(format!(
+                "A remapping unit of {width} bits does not exist: --iommu-width takes 39 or 48"
+            ));
+        }
+        let iommu = self.iommu.unwrap_or_default();
+        if iommu == IommuChoice::Off && !self.rmrr.is_empty() {
+            return invalid(
+                "Reserved memory regions are described by the remapping unit: drop --rmrr or --iommu off"
+                    .into(),
+            );
+        }
+        let ioapic_id = match self.ioapic_id.as_deref() {
+            None => pci::Bdf::new(0xF0, 0x1F, 0),
+            Some(text) => match parse::guest_function(text) {
+                Ok(bdf) if bdf.0 != 0 => bdf,
+                Ok(_) => {
+                    return invalid(
+                        "The IOAPIC's requester ID must not be 00:00.0: change --ioapic-id".into(),
+                    );
+                }
+                Err(message) => return invalid(message),
+            },
+        };
+        Ok(Config {
+            kernel,
+            initrd: self.initrd,
+            cmdline: self.cmdline.unwrap_or_default(),
+            modules: self.modules,
+            cpus,
+            memory,
+            pages,
+            vfio: self.vfio,
+            devices: self.devices,
+            iommu,
+            iommu_width: self.iommu_width,
+            ioapic_id,
+            rmrr: self.rmrr,
+            allow_unsafe_interrupts: self.allow_unsafe_interrupts,
+            dump_acpi: self.dump_acpi,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+
+fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> T {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn sizes_have_suffixes_and_do_not_overflow() {
+    assert_eq!(parse::<Size>("512M").0, 512 << 20);
+    assert_eq!(parse::<Size>("0x1000").0, 4096);
+    for wrong in ["", "M", "12Q", "99999999999G", "-1"] {
+        assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn host_functions_may_leave_the_segment_out() {
+    assert_eq!(parse::<HostFunction>("0000:03:00.1").to_string(), "0000:03:00.1");
+    assert_eq!(parse::<HostFunction>("03:1f.7").to_string(), "0000:03:1f.7");
+    assert!("0000:03:20.0".parse::<HostFunction>().is_err());
+}
+
+#[test]
+fn devices_say_where_they_stand_and_what_they_are() {
+    let edu = parse::<DeviceSpec>("edu,addr=04.0,dma-mask=0xffffffff");
+    assert_eq!(edu.placement, Placement::Root(Some((4, 0))));
+    assert_eq!(edu.kind, DeviceKind::Edu { dma_mask: 0xFFFF_FFFF });
+    assert_eq!(parse::<DeviceSpec>("edu,port=on").placement, Placement::Port);
+    for (wrong, hint) in [
+        ("frobnicator", "edu and virtio-blk"),
+        ("virtio-blk", "path=FILE"),
+        ("edu,speed=9", "speed"),
+        ("edu,addr=04.0,port=on", "drop"),
+        ("edu,addr=99.0", "addr=04.0"),
+    ] {
+        let error = wrong.parse::<DeviceSpec>().unwrap_err();
+        assert!(error.contains(hint), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn reserved_regions_are_whole_pages() {
+    assert_eq!(
+        parse::<RmrrSpec>("0x1e000000,64K,00:04.0"),
+        RmrrSpec::Range { start: 0x1E00_0000, length: 0x1_0000, function: pci::Bdf::new(0, 4, 0) }
+    );
+    for wrong in ["0x1e000001,64K,00:04.0", "0,0,00:04.0", "1,2", "0xfffffffffffff000,64K,00:04.0"] {
+        assert!(wrong.parse::<RmrrSpec>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_flag_is_a_toml_key_and_flags_win_over_the_file() {
+    let file: Options = toml::from_str(
+        r#"
+        kernel = "vmlinuz"
+        cpus = 2
+        memory = "1G"
+        vfio = ["0000:03:00.0"]
+        device = ["edu"]
+        "#,
+    )
+    .unwrap();
+    let flags = Options { cpus: Some(4), devices: vec![parse("edu,addr=05.0")], ..Options::default() };
+    let config = flags.over(file).check().unwrap();
+    assert_eq!((config.cpus, config.memory), (4, 1 << 30));
+    assert_eq!((config.vfio.len(), config.devices.len()), (1, 2));
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_an_error() {
+    assert!(toml::from_str::<Options>("kernal = 'x'").unwrap_err().to_string().contains("kernal"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_one_sentence() {
+    let kernel = Some("k".into());
+    let base = || Options { kernel: kernel.clone(), ..Options::default() };
+    let cases: [(Options, &str); 5] = [
+        (Options::default(), "--kernel"),
+        (Options { cpus: Some(65), ..base() }, "1 to 64"),
+        (Options { memory: Some(Size(1 << 20)), ..base() }, "too small"),
+        (Options { iommu_width: Some(57), ..base() }, "39 or 48"),
+        (Options { ioapic_id: Some("00:00.0".into()), ..base() }, "must not be"),
+    ];
+    for (options, hint) in cases {
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains(hint) && !error.contains('\n'), "{error}");
+    }
+}
