@@ -9,8 +9,10 @@
 mod capabilities;
 mod memory;
 mod platform;
+mod spec;
 mod types;
 mod unit;
+mod walk;
 
 pub use capabilities::Capabilities;
 pub use memory::{MemoryError, TableMemory};
