@@ -9,6 +9,8 @@
 mod capabilities;
 mod memory;
 mod platform;
+#[allow(dead_code, reason = "the unit begins to call it with the invalidation queue")]
+mod shadow;
 mod spec;
 mod types;
 mod unit;
@@ -17,6 +19,7 @@ mod walk;
 pub use capabilities::Capabilities;
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
+pub use shadow::Attachment;
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, SourceId};
-pub use unit::{Attachment, Blocked, Resolution, Unit};
+pub use unit::{Blocked, Resolution, Unit};
 pub use vm_memory::GuestAddress;

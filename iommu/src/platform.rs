@@ -70,7 +70,15 @@ pub trait HostMapper: Send + Sync {
         permissions: Permissions,
     ) -> Result<(), MapError>;
 
-    /// Takes the mapping made at `iova` with exactly this length away. When it returns, no DMA through it
-    /// is in flight.
+    /// Takes away the mappings that make up the `length` bytes from `iova` on: one, or several without a
+    /// hole between them, each of them whole. When it returns, no DMA through them is in flight. After an
+    /// error what is left is unknown.
     fn unmap(&self, iova: Iova, length: u64) -> Result<(), MapError>;
+
+    /// Takes every mapping away; nothing happens if there is none. When it returns, no DMA is in flight.
+    ///
+    /// This is also the last resort after a failed unmap, so it cannot fail: it does not return while the
+    /// device may still reach memory. Where the kernel refuses even this, ending the program is right,
+    /// since closing its descriptors takes the mappings away and going on would leave the guest open.
+    fn unmap_all(&self);
 }

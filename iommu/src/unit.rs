@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Access, AssignedFunction, Capabilities, GuestAddress, HostMapper, Iova, MsiMessage, Platform, SourceId,
-    TableMemory,
+    Access, AssignedFunction, Attachment, Capabilities, GuestAddress, HostMapper, Iova, MsiMessage, Platform,
+    SourceId, TableMemory,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -27,17 +27,6 @@ pub struct Resolution {
 /// A remapping unit.
 pub struct Unit<M> {
     _memory: M,
-}
-
-/// Keeps an assigned function attached to its unit; dropping it takes every mapping away.
-pub struct Attachment {}
-
-impl Attachment {
-    /// Looks again at the function's Bus Master bit and requester ID, and brings the host's mappings in
-    /// line. On return they are.
-    pub fn refresh(&self) {
-        todo!()
-    }
 }
 
 impl<M: TableMemory> Unit<M> {
