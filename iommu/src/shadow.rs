@@ -5,18 +5,11 @@ mod invalidation;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::spec::fault::FaultReason;
+use crate::walk::View;
 use crate::{Access, AssignedFunction, Capabilities, GuestAddress, HostMapper, Iova, SourceId, TableMemory};
 
 pub(crate) use invalidation::Invalidation;
-
-/// What the remapping hardware goes by at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct View {
-    /// Whether DMA remapping is on (GCMD.TE as last accepted; the status bit may still lag behind).
-    pub(crate) translating: bool,
-    /// RTADDR_REG as the last SRTP latched it.
-    pub(crate) root: u64,
-}
 
 /// A mapping the guest's tables ask for and the host cannot give: to be recorded as a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +20,7 @@ pub(crate) struct ShadowFault {
     pub(crate) iova: Iova,
     /// The kind of access that will be missed first.
     pub(crate) access: Access,
-    /// The fault reason (§7.1.3).
-    pub(crate) reason: u8,
+    pub(crate) reason: FaultReason,
 }
 
 /// Every assigned function behind one unit.
