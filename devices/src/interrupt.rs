@@ -16,6 +16,11 @@ pub trait MsiSink: Send + Sync {
 pub trait InterruptLine: Send + Sync {
     /// Asserts or deasserts this device's share of the wire.
     fn set(&self, asserted: bool);
+
+    /// Has `listener` called whenever the guest ends an interrupt of this wire (EOI), before the controller
+    /// looks whether the wire is still asserted. A device that learns of its own interrupts by edges, as
+    /// VFIO does of INTx, deasserts there and asks the hardware again. Wires that know no end ignore it.
+    fn on_end(&self, _listener: Arc<dyn Fn() + Send + Sync>) {}
 }
 
 /// Something that sends message-signalled interrupts under its own requester ID.

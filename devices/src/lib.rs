@@ -3,9 +3,12 @@
 //! A device touches guest memory and raises interrupts only through its [`BusMaster`], which names the
 //! requester: an access that no remapping unit has judged cannot be written by mistake.
 
+mod bus;
 mod bus_master;
 mod interrupt;
+pub mod platform;
 
+pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
 pub use bus_master::{BusMaster, DmaError, Remapping, VtdUnit};
 pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
 
