@@ -7,6 +7,7 @@ mod bus;
 mod bus_master;
 mod interrupt;
 pub mod platform;
+pub mod vfio;
 
 pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
 pub use bus_master::{BusMaster, DmaError, Remapping, VtdUnit};

@@ -3,5 +3,6 @@
 //! The program is thin; this library builds the machine a [`config::Config`] describes and runs it.
 
 pub mod config;
+pub mod host_dma;
 pub mod layout;
 pub mod memory;

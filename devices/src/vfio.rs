@@ -1,0 +1,3 @@
+//! Functions of the host, assigned to the guest through VFIO.
+
+pub mod info;

@@ -1,0 +1,87 @@
+use super::*;
+use crate::host_dma::sysfs::Neighbour;
+
+/// `struct vfio_iommu_type1_info` with the capabilities a current kernel puts behind it.
+fn answer(ranges: &[(u64, u64)], free: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut put = |value: u32| bytes.extend_from_slice(&value.to_ne_bytes());
+    let next = 24 + 16 + ranges.len() as u32 * 16;
+    for value in [next + 12, VFIO_IOMMU_INFO_CAPS | 1, 0x1000, 0, 24, 0] {
+        put(value);
+    }
+    for value in [VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE | 1 << 16, next, ranges.len() as u32, 0] {
+        put(value);
+    }
+    for (first, last) in ranges {
+        for value in [*first as u32, (first >> 32) as u32, *last as u32, (last >> 32) as u32] {
+            put(value);
+        }
+    }
+    for value in [VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL | 1 << 16, 0, free] {
+        put(value);
+    }
+    bytes
+}
+
+const USUAL: [(u64, u64); 2] = [(0, 0xFEDF_FFFF), (0xFEF0_0000, (1 << 39) - 1)];
+
+#[test]
+fn ranges_and_room_are_read_from_the_kernels_answer() {
+    let info = parse_info(&answer(&USUAL, 65_535));
+    assert_eq!(info.ranges, USUAL);
+    assert_eq!(info.free_mappings, Some(65_535));
+    assert_eq!(info.width(), 39);
+}
+
+#[test]
+fn an_answer_cut_short_tells_less_and_does_no_harm() {
+    let whole = answer(&USUAL, 1);
+    for length in 0..whole.len() {
+        let info = parse_info(&whole[..length]);
+        assert!(info.ranges.len() <= 2);
+    }
+    assert_eq!(parse_info(&[]), ContainerInfo::default());
+}
+
+#[test]
+fn a_host_narrower_than_the_guest_is_said_with_the_width_that_works() {
+    let info = parse_info(&answer(&USUAL, 1));
+    assert!(info.check(39, &[]).is_ok());
+    let text = info.check(48, &[]).unwrap_err().to_string();
+    assert!(text.contains("39 bits") && text.contains("--iommu-width 39"), "{text}");
+    let narrow = parse_info(&answer(&[(0, 0xFFFF_FFFF)], 1));
+    assert!(matches!(narrow.check(39, &[]), Err(HostError::TooNarrow(32))));
+}
+
+#[test]
+fn guest_memory_where_the_host_cannot_map_is_said() {
+    let info = parse_info(&answer(&USUAL, 1));
+    let ram = [(GuestAddress(0), 0xC000_0000), (GuestAddress(1 << 32), 1 << 30)];
+    assert!(info.check(39, &ram).is_ok());
+    let across = [(GuestAddress(0), 0xFEE0_0001)];
+    assert!(matches!(info.check(39, &across), Err(HostError::RamUnusable { end: 0xFEE0_0000, .. })));
+    assert!(info.covers(0xFEDF_FFFF, 0xFEDF_FFFF));
+    assert!(!info.covers(0xFEE0_0000, 0xFEE0_0FFF));
+}
+
+#[test]
+fn the_devices_that_make_a_group_unusable_are_named() {
+    let neighbour = |address: &str, driver: Option<&str>| Neighbour {
+        address: address.into(),
+        driver: driver.map(Into::into),
+    };
+    let found = Found {
+        address: "0000:03:00.0".into(),
+        group: 7,
+        neighbours: vec![neighbour("0000:03:00.1", Some("xhci_hcd")), neighbour("0000:03:00.2", None)],
+        reserved: Vec::new(),
+    };
+    let text = not_viable(&found).to_string();
+    assert!(text.contains("(0000:03:00.1 by xhci_hcd)"), "{text}");
+}
+
+#[test]
+fn permission_refused_on_joining_means_interrupts_are_not_remapped() {
+    assert!(matches!(attach_error(io::Error::from_raw_os_error(libc::EPERM)), HostError::UnsafeInterrupts));
+    assert!(matches!(attach_error(io::Error::from_raw_os_error(libc::EINVAL)), HostError::Step { .. }));
+}

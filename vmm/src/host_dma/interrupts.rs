@@ -1,0 +1,22 @@
+//! Whether the host's IOMMU remaps interrupts.
+
+use std::fs;
+use std::path::Path;
+
+use super::HostError;
+
+/// Refuses a host whose IOMMU lets any device raise any interrupt, unless `allowed`.
+///
+/// The kernel refuses too, later and with a bare EPERM, except where its administrator switched that off
+/// for every program; then the user of this one still has to agree.
+pub(super) fn check(sysfs: &Path, allowed: bool) -> Result<(), HostError> {
+    if remapped(sysfs) || allowed { Ok(()) } else { Err(HostError::UnsafeInterrupts) }
+}
+
+/// With remapping on, the kernel's names of interrupt controllers start with `IR-`.
+fn remapped(sysfs: &Path) -> bool {
+    let Ok(interrupts) = fs::read_dir(sysfs.join("kernel/irq")) else { return false };
+    interrupts
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("chip_name")).ok())
+        .any(|name| name.starts_with("IR-"))
+}

@@ -1,0 +1,109 @@
+//! Mapping guest memory into a container.
+
+use std::io;
+use std::sync::Arc;
+
+use devices::GuestRam;
+use iommu::{GuestAddress, HostMapper, Iova, MapError, Permissions};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+
+use super::Container;
+
+/// The two calls a mapper makes.
+pub(super) trait DmaPort: Send + Sync {
+    /// Maps `length` bytes of this process from address `host` on at `iova`.
+    fn map(&self, iova: u64, host: u64, length: u64, readable: bool, writable: bool) -> io::Result<()>;
+
+    /// Takes every mapping inside a range away; gives how many bytes that was.
+    fn unmap(&self, iova: u64, length: u64) -> io::Result<u64>;
+
+    /// Whether these addresses can be mapped at all.
+    fn usable(&self, first: u64, last: u64) -> bool;
+}
+
+/// The host's address space of one assigned function, over guest RAM.
+pub struct Type1 {
+    port: Arc<dyn DmaPort>,
+    memory: Arc<GuestRam>,
+}
+
+impl Type1 {
+    /// A mapper that maps `memory` into `container`.
+    pub fn new(container: Arc<Container>, memory: Arc<GuestRam>) -> Self {
+        Self { port: container, memory }
+    }
+
+    /// The pieces of this process that `length` bytes of guest memory from `guest` on are: (host address,
+    /// length). More than one where they cross from one region to the next.
+    fn pieces(&self, guest: GuestAddress, length: u64) -> Result<Vec<(u64, u64)>, MapError> {
+        let mut pieces = Vec::with_capacity(1);
+        let mut done = 0;
+        while done < length {
+            let address = guest.0.checked_add(done).map(GuestAddress).ok_or(MapError::NotMemory(guest))?;
+            let (region, offset) = self.memory.to_region_addr(address).ok_or(MapError::NotMemory(address))?;
+            let host = region
+                .get_host_address(MemoryRegionAddress(offset.0))
+                .map_err(|_| MapError::NotMemory(address))?;
+            // The offset lies in the region, so at least one byte does.
+            let piece = (region.len() - offset.0).min(length - done);
+            pieces.push((host as u64, piece));
+            done += piece;
+        }
+        Ok(pieces)
+    }
+
+    /// What the kernel's refusal to map means.
+    fn explain(&self, error: &io::Error, iova: u64, guest: GuestAddress, length: u64) -> MapError {
+        match error.raw_os_error() {
+            Some(libc::ENOSPC) => MapError::Full,
+            Some(libc::EFAULT) => MapError::NotMemory(guest),
+            Some(libc::EINVAL | libc::EOVERFLOW)
+                if !self.port.usable(iova, iova.saturating_add(length.saturating_sub(1))) =>
+            {
+                MapError::Unusable(Iova(iova))
+            }
+            Some(libc::EEXIST) => MapError::Host(format!("IOVA {iova:#x} is mapped already")),
+            Some(libc::ENOMEM) => MapError::Host("the limit on locked memory is reached".into()),
+            _ => MapError::Host(error.to_string()),
+        }
+    }
+}
+
+impl HostMapper for Type1 {
+    fn map(
+        &self,
+        iova: Iova,
+        guest: GuestAddress,
+        length: u64,
+        permissions: Permissions,
+    ) -> Result<(), MapError> {
+        if length == 0 || iova.0.checked_add(length - 1).is_none() {
+            return Err(MapError::Unusable(iova));
+        }
+        let readable = permissions.contains(Permissions::READ);
+        let writable = permissions.contains(Permissions::WRITE);
+        let mut done = 0;
+        for (host, piece) in self.pieces(guest, length)? {
+            if let Err(error) = self.port.map(iova.0 + done, host, piece, readable, writable) {
+                let failed = self.explain(&error, iova.0 + done, GuestAddress(guest.0 + done), piece);
+                if done > 0 {
+                    self.unmap(iova, done)?;
+                }
+                return Err(failed);
+            }
+            done += piece;
+        }
+        Ok(())
+    }
+
+    fn unmap(&self, iova: Iova, length: u64) -> Result<(), MapError> {
+        let done = self.port.unmap(iova.0, length).map_err(|error| MapError::Host(error.to_string()))?;
+        if done == length {
+            return Ok(());
+        }
+        Err(MapError::Host(format!("{done:#x} of {length:#x} bytes at {iova} were mapped")))
+    }
+}
+
+#[cfg(test)]
+mod tests;
