@@ -103,6 +103,19 @@ impl HostMapper for Type1 {
         }
         Err(MapError::Host(format!("{done:#x} of {length:#x} bytes at {iova} were mapped")))
     }
+
+    fn unmap_all(&self) {
+        // Two halves, since the length of the whole does not fit. No mapping crosses the middle.
+        const HALF: u64 = 1 << 63;
+        for start in [0, HALF] {
+            if let Err(error) = self.port.unmap(start, HALF) {
+                tracing::error!(
+                    "The host does not take a device's mappings away ({error}): stopping, so that it must"
+                );
+                std::process::abort();
+            }
+        }
+    }
 }
 
 #[cfg(test)]

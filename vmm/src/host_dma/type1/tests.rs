@@ -36,8 +36,9 @@ impl DmaPort for FakePort {
 
     fn unmap(&self, iova: u64, length: u64) -> io::Result<u64> {
         let mut mappings = self.mappings.lock().unwrap();
-        let inside: Vec<_> = mappings.range(iova..iova + length).map(|(start, m)| (*start, m.1)).collect();
-        if inside.iter().any(|(start, size)| start + size > iova + length) {
+        let inside: Vec<_> =
+            mappings.range(iova..=iova + (length - 1)).map(|(start, m)| (*start, m.1)).collect();
+        if inside.iter().any(|(start, size)| start + (size - 1) > iova + (length - 1)) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         for (start, _) in &inside {
@@ -145,4 +146,14 @@ fn an_unmap_of_what_is_not_there_or_not_whole_is_an_error() {
     assert!(mapper.unmap(Iova(0x4000), 0x1000).is_err());
     assert!(mapper.unmap(Iova(0), 0x3000).is_err());
     assert!(port.mappings.lock().unwrap().is_empty(), "the last one named it whole, and more");
+}
+
+#[test]
+fn everything_goes_at_once_and_nothing_going_is_no_error() {
+    let (port, mapper) = mapper(None);
+    mapper.unmap_all();
+    mapper.map(Iova(0), GuestAddress(0), 0x2000, BOTH).unwrap();
+    mapper.map(Iova(1 << 38), GuestAddress(0), 0x1000, Permissions::READ).unwrap();
+    mapper.unmap_all();
+    assert!(port.mappings.lock().unwrap().is_empty());
 }
