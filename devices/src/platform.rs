@@ -1,7 +1,20 @@
 //! The devices every PC has: interrupt controllers, timers, serial port, power.
 
+mod ioapic;
 mod power;
 #[cfg(test)]
 mod testing;
+mod wide;
+mod wire;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use ioapic::{IoApic, LevelPins, PINS, PinRoutes};
 pub use power::{DebugExit, Power, PowerRequest, ResetControl};
+pub use wire::Wire;
+
+/// Locks a device's state. Every state is valid between two statements, so that a panic elsewhere is no
+/// reason to give up on it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
