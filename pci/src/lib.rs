@@ -5,8 +5,20 @@
 //! the guest put it.
 #![forbid(unsafe_code)]
 
+mod bar;
+mod capability;
+mod config_space;
+mod endpoint;
 mod function;
+mod header;
 mod location;
+mod message;
 
+pub use bar::{Bar, BarError, BarKind, Bars, ROM_BAR};
+pub use capability::{Express, ExpressKind, Msi, Msix, MsixChange, PowerManagement, VectorState};
+pub use config_space::{CONFIG_SPACE_SIZE, ConfigSpace, NoRoom, Register};
+pub use endpoint::{Effects, Endpoint, EndpointBuilder, EndpointError};
 pub use function::{BAR_COUNT, BarRange, BarSpace, Function};
+pub use header::{Command, Identity, InterruptPin};
 pub use location::{Bdf, BusNumber, Location};
+pub use message::{Delivery, Message};
