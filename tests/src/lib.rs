@@ -1,1 +1,18 @@
-//! See the package description.
+//! The nested rig: real KVM, real VFIO and real IOMMU groups on a machine that has none of them.
+//!
+//! Three layers run inside each other. **L0** is this machine, running QEMU under software emulation of an AMD
+//! processor with SVM and an Intel VT-d. **L1** is the Linux kernel booted there: it has `/dev/kvm`, `vfio-pci` and
+//! groups like a real host. **L2** is the guest under test, run in L1 by Portcullis or, as the peer to compare with,
+//! by QEMU.
+//!
+//! - [`parts`] fetches what is needed (QEMU, kernels, busybox) into a cache, without root and once.
+//! - [`level1`] boots an L1 and runs shell scripts in it over a channel of its own.
+//! - [`guest`] describes an L2: the VMM's command line and the initial file system with a script for the guest.
+//! - [`scenario`] puts them together: devices, guests, what must appear and what must not, and a time budget.
+//! - [`scenarios`] lists all of them; `cargo xtask rig list` prints the list, `tests/tests/rig.rs` runs it.
+
+#![forbid(unsafe_code)]
+
+pub mod cpio;
+pub mod lock;
+pub mod parts;

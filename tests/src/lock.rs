@@ -1,0 +1,25 @@
+//! A lock file: one rig at a time, and one filler of the cache.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Held until dropped; the kernel releases it if the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock on `path`, saying on standard error why it waits if it has to.
+    pub fn take(path: &Path, why: &str) -> io::Result<Self> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            eprintln!("rig: waiting: {why}");
+            flock(&file, FlockOperation::LockExclusive)?;
+        }
+        Ok(Self { _file: file })
+    }
+}
