@@ -14,5 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cpio;
-pub mod lock;
+pub mod guest;
+pub mod level1;
+mod lock;
 pub mod parts;

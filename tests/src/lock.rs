@@ -8,13 +8,13 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Held until dropped; the kernel releases it if the process dies.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
     /// Takes the lock on `path`, saying on standard error why it waits if it has to.
-    pub fn take(path: &Path, why: &str) -> io::Result<Self> {
+    pub(crate) fn take(path: &Path, why: &str) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             eprintln!("rig: waiting: {why}");

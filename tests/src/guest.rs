@@ -1,0 +1,210 @@
+//! L2: the guest under test, and the command line of the VMM that runs it in L1.
+
+use crate::cpio::Archive;
+use crate::level1::base64;
+
+/// Who runs the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vmm {
+    /// The program under test.
+    Portcullis,
+    /// QEMU as L1's VMM, to compare with and to prove the rig itself.
+    Qemu,
+}
+
+/// What the guest's IOMMU does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Viommu {
+    /// Translates DMA and remaps interrupts, in legacy mode.
+    #[default]
+    On,
+    /// There is none.
+    Off,
+}
+
+/// A guest and its VMM.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Who runs it.
+    pub vmm: Vmm,
+    /// Its processors.
+    pub cpus: u32,
+    /// Its memory in MiB.
+    pub memory: u32,
+    /// Whether it has an IOMMU.
+    pub viommu: Viommu,
+    /// Added to its kernel command line.
+    pub cmdline: String,
+    /// L1's addresses of the functions assigned to it.
+    pub assigned: Vec<String>,
+    /// Added to the VMM's command line.
+    pub options: Vec<String>,
+    /// What its first process runs, a shell script.
+    pub script: String,
+}
+
+impl Guest {
+    /// A guest of Portcullis with one processor and 1 GiB, strict translation, and `script` to run.
+    pub fn new(script: impl Into<String>) -> Self {
+        Self {
+            vmm: Vmm::Portcullis,
+            cpus: 1,
+            memory: 1024,
+            viommu: Viommu::On,
+            cmdline: "intel_iommu=on iommu.strict=1".into(),
+            assigned: Vec::new(),
+            options: Vec::new(),
+            script: script.into(),
+        }
+    }
+
+    /// The same guest run by `vmm`.
+    #[must_use]
+    pub fn run_by(mut self, vmm: Vmm) -> Self {
+        self.vmm = vmm;
+        self
+    }
+
+    /// With `count` processors.
+    #[must_use]
+    pub fn cpus(mut self, count: u32) -> Self {
+        self.cpus = count;
+        self
+    }
+
+    /// With `mebibytes` of memory.
+    #[must_use]
+    pub fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// With `words` on the kernel's command line in place of strict translation.
+    #[must_use]
+    pub fn cmdline(mut self, words: &str) -> Self {
+        words.clone_into(&mut self.cmdline);
+        self
+    }
+
+    /// Without an IOMMU.
+    #[must_use]
+    pub fn without_iommu(mut self) -> Self {
+        self.viommu = Viommu::Off;
+        self
+    }
+
+    /// With L1's function at `address` assigned to it.
+    #[must_use]
+    pub fn assign(mut self, address: &str) -> Self {
+        self.assigned.push(address.to_owned());
+        self
+    }
+
+    /// With `option` on Portcullis's command line, as one or more words.
+    #[must_use]
+    pub fn option(mut self, option: &str) -> Self {
+        self.options.extend(option.split_whitespace().map(str::to_owned));
+        self
+    }
+
+    /// The shell script that runs it in L1. The VMM's exit status is the script's.
+    pub fn job(&self) -> String {
+        let mut archive = Archive::new();
+        archive.file("script", 0o644, self.script.as_bytes());
+        let archive = base64(&archive.finish());
+        let command = self.command();
+        format!(
+            "( cat /guest/initrd; echo {archive} | base64 -d ) >/run/guest.initrd\n\
+             for bdf in {}; do bind_vfio $bdf || exit 99; done\n\
+             exec {command} 2>&1\n",
+            self.assigned.join(" ")
+        )
+    }
+
+    /// The VMM's command line, for a shell.
+    pub fn command(&self) -> String {
+        let mut words = match self.vmm {
+            Vmm::Portcullis => self.portcullis(),
+            Vmm::Qemu => self.qemu(),
+        };
+        words.extend(self.options.iter().cloned());
+        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn kernel_command_line(&self) -> String {
+        format!("console=ttyS0 quiet panic=-1 {}", self.cmdline)
+    }
+
+    fn portcullis(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            ["portcullis", "run", "--kernel", "/guest/kernel", "--initrd", "/run/guest.initrd"]
+                .map(str::to_owned)
+                .into();
+        let mut add = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        add("--cmdline", self.kernel_command_line());
+        add("--cpus", self.cpus.to_string());
+        add("--memory", format!("{}M", self.memory));
+        for address in &self.assigned {
+            add("--vfio", address.clone());
+        }
+        if self.viommu == Viommu::Off {
+            add("--iommu", "off".into());
+        }
+        words
+    }
+
+    fn qemu(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            ["qemu", "-M", "q35,kernel-irqchip=split", "-enable-kvm", "-cpu", "host"]
+                .into_iter()
+                .chain(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
+                .chain(["-kernel", "/guest/kernel", "-initrd", "/run/guest.initrd"])
+                .map(str::to_owned)
+                .collect();
+        let mut add = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        add("-append", self.kernel_command_line());
+        add("-smp", self.cpus.to_string());
+        add("-m", format!("{}M", self.memory));
+        if self.viommu == Viommu::On {
+            add("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48".into());
+        }
+        for address in &self.assigned {
+            add("-device", format!("vfio-pci,host={address}"));
+        }
+        words
+    }
+}
+
+/// `word` as one word of a shell's command line.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Guest, Vmm};
+
+    #[test]
+    fn the_command_line_survives_a_shell() {
+        let guest = Guest::new("").cmdline("iommu=pt a='b c'").assign("0000:00:05.0");
+        assert_eq!(
+            guest.command(),
+            "portcullis run --kernel /guest/kernel --initrd /run/guest.initrd \
+             --cmdline 'console=ttyS0 quiet panic=-1 iommu=pt a='\\''b c'\\''' \
+             --cpus 1 --memory 1024M --vfio 0000:00:05.0"
+        );
+    }
+
+    #[test]
+    fn the_peer_gets_the_same_machine() {
+        let command = Guest::new("").run_by(Vmm::Qemu).assign("0000:00:05.0").cpus(2).command();
+        for words in ["-smp 2", "caching-mode=on,aw-bits=48", "-device vfio-pci,host=0000:00:05.0"] {
+            assert!(command.contains(words), "{command}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The devices an L1 may have, each in a place of its own that scripts can rely on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// Size of the disks behind NVMe drives.
+const DISK_SIZE: usize = 16 << 20;
+
+/// A device of an L1. Where it stands does not depend on the others: see [`Device::location`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// An NVMe drive on the root bus, in a group of its own.
+    Nvme,
+    /// A second NVMe drive, behind a root port, in a group of its own.
+    NvmeBehindPort,
+    /// An Ethernet adapter (igb) behind a root port.
+    Igb,
+    /// `edu` and `e1000` behind one conventional bridge: a group of two.
+    Pair,
+    /// An Ethernet adapter (e1000e) on the root bus.
+    E1000e,
+}
+
+/// The disk of a drive.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The drive.
+    pub device: Device,
+    /// The image file.
+    pub image: PathBuf,
+}
+
+impl Disk {
+    /// The SHA-256 of the image as it is now, in hexadecimal.
+    pub fn sha256(&self) -> io::Result<String> {
+        let digest = Sha256::digest(std::fs::read(&self.image)?);
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl Device {
+    /// Every device there is.
+    pub const ALL: [Self; 5] = [Self::Nvme, Self::NvmeBehindPort, Self::Igb, Self::Pair, Self::E1000e];
+
+    /// Its name on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nvme => "nvme",
+            Self::NvmeBehindPort => "nvme-port",
+            Self::Igb => "igb",
+            Self::Pair => "pair",
+            Self::E1000e => "e1000e",
+        }
+    }
+
+    /// The device called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|device| device.name() == name)
+    }
+
+    /// The slot of the root bus it or its port is in.
+    const fn slot(self) -> u8 {
+        match self {
+            Self::Nvme => 0x05,
+            Self::NvmeBehindPort => 0x10,
+            Self::Igb => 0x11,
+            Self::Pair => 0x12,
+            Self::E1000e => 0x06,
+        }
+    }
+
+    /// Where scripts in L1 find it: an address, or the folder of the port it is behind.
+    pub const fn location(self) -> &'static str {
+        match self {
+            Self::Nvme => "0000:00:05.0",
+            Self::NvmeBehindPort => "/sys/bus/pci/devices/0000:00:10.0/*:00.0",
+            Self::Igb => "/sys/bus/pci/devices/0000:00:11.0/*:00.0",
+            Self::Pair => "/sys/bus/pci/devices/0000:00:12.0/*:01.0",
+            Self::E1000e => "0000:00:06.0",
+        }
+    }
+
+    /// QEMU's arguments for the device, and the disk they name.
+    pub(super) fn arguments(self, index: usize, folder: &Path) -> io::Result<(Vec<String>, Option<Disk>)> {
+        let slot = self.slot();
+        let port = format!("pcie-root-port,id=port{index},chassis={index},addr={slot:#x}");
+        let (devices, disk) = match self {
+            Self::Nvme => (vec![nvme(index, &format!("addr={slot:#x}"))], true),
+            Self::NvmeBehindPort => (vec![port, nvme(index, &format!("bus=port{index}"))], true),
+            Self::Igb => (vec![port, format!("igb,bus=port{index}")], false),
+            Self::Pair => {
+                let bridge = format!("pcie-pci-bridge,id=port{index},addr={slot:#x}");
+                let on_bridge = |name: &str, addr: u8| format!("{name},bus=port{index},addr={addr:#x}");
+                (vec![bridge, on_bridge("edu", 1), on_bridge("e1000", 2)], false)
+            }
+            Self::E1000e => (vec![format!("e1000e,addr={slot:#x}")], false),
+        };
+        let mut arguments = Vec::new();
+        let mut image = None;
+        if disk {
+            let path = folder.join(format!("{}.img", self.name()));
+            std::fs::write(&path, pattern(index as u64 + 1))?;
+            arguments.extend([
+                "-drive".to_owned(),
+                format!("file={},format=raw,if=none,id=drive{index}", path.display()),
+            ]);
+            image = Some(Disk { device: self, image: path });
+        }
+        for device in devices {
+            arguments.extend(["-device".to_owned(), device]);
+        }
+        Ok((arguments, image))
+    }
+}
+
+fn nvme(index: usize, place: &str) -> String {
+    format!("nvme,drive=drive{index},serial=rig{index},{place}")
+}
+
+/// Bytes that look random and are the same every time (xorshift64*), for a disk.
+fn pattern(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(DISK_SIZE);
+    while bytes.len() < DISK_SIZE {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes
+}
