@@ -176,7 +176,7 @@ impl Guest {
 }
 
 /// `word` as one word of a shell's command line.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

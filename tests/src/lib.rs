@@ -18,3 +18,6 @@ pub mod guest;
 pub mod level1;
 mod lock;
 pub mod parts;
+pub mod program;
+pub mod scenario;
+pub mod scenarios;

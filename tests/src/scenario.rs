@@ -1,0 +1,215 @@
+//! Scenarios: a guest, what must appear and what must not, and how long it may take.
+//!
+//! Scenarios that want the same L1 form a [`Session`] and share one boot of it. Logs of every layer are kept in
+//! `target/rig/SESSION/`; a failure quotes the end of each.
+
+mod evidence;
+mod session;
+
+use std::time::Duration;
+
+pub use evidence::{Evidence, number_after, warnings};
+pub use session::{Failure, Outcome, Settings, run};
+
+use crate::guest::Guest;
+use crate::level1::Device;
+use crate::parts::Kernel;
+
+/// Never to be seen on a guest's console, unless a scenario tolerates it.
+const NEVER_IN_GUEST: [&str; 11] = [
+    "Kernel panic",
+    "BUG:",
+    "WARNING: CPU",
+    "Call Trace",
+    "soft lockup",
+    "rcu: INFO",
+    "[Firmware Bug]",
+    "DRHD: handling fault",
+    "I/O error",
+    "panicked at",
+    "@@ cannot load",
+];
+/// Never to be seen in L1's log, unless a scenario tolerates it.
+const NEVER_IN_LEVEL1: [&str; 6] =
+    ["Kernel panic", "BUG:", "WARNING: CPU", "Call Trace", "soft lockup", "DRHD: handling fault"];
+
+/// Looks at what a scenario left behind; an error is a failure.
+pub type Check = fn(&Evidence) -> Result<(), String>;
+
+/// One run of a guest.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name, within its session.
+    pub name: &'static str,
+    /// A shell script that L1 runs first.
+    pub before: String,
+    /// The guest.
+    pub guest: Guest,
+    /// A shell script that L1 runs afterwards; what it prints joins L1's log.
+    pub after: String,
+    /// Patterns that lines of the guest's console must match.
+    pub appears: Vec<String>,
+    /// Patterns that no line of it may match, besides those that are always wrong.
+    pub never: Vec<String>,
+    /// Patterns that lines of L1's log must match.
+    pub level1_appears: Vec<String>,
+    /// Patterns that are usually wrong, but not here.
+    pub tolerated: Vec<String>,
+    /// The VMM's exit status.
+    pub status: i32,
+    /// What else must hold.
+    pub checks: Vec<Check>,
+    /// How long it may take on an idle machine.
+    pub budget: Duration,
+}
+
+impl Scenario {
+    /// A scenario that runs `guest`, whose script must end well.
+    pub fn new(name: &'static str, guest: Guest) -> Self {
+        Self {
+            name,
+            before: String::new(),
+            guest,
+            after: String::new(),
+            appears: vec!["@@ status 0".into()],
+            never: Vec::new(),
+            level1_appears: Vec::new(),
+            tolerated: Vec::new(),
+            status: 0,
+            checks: Vec::new(),
+            budget: Duration::from_secs(60),
+        }
+    }
+
+    /// A line like `pattern` must appear on the guest's console. `*` stands for anything; `{nvme.sha256}` for the
+    /// SHA-256 of that drive's image.
+    #[must_use]
+    pub fn appears(mut self, pattern: &str) -> Self {
+        self.appears.push(pattern.to_owned());
+        self
+    }
+
+    /// No line like `pattern` may appear on the guest's console.
+    #[must_use]
+    pub fn never(mut self, pattern: &str) -> Self {
+        self.never.push(pattern.to_owned());
+        self
+    }
+
+    /// A line like `pattern` must appear in L1's log.
+    #[must_use]
+    pub fn level1_appears(mut self, pattern: &str) -> Self {
+        self.level1_appears.push(pattern.to_owned());
+        self
+    }
+
+    /// The usually wrong `pattern` is expected in this scenario.
+    #[must_use]
+    pub fn tolerates(mut self, pattern: &str) -> Self {
+        self.tolerated.push(pattern.to_owned());
+        self
+    }
+
+    /// The guest does not get to the end of its script.
+    #[must_use]
+    pub fn cut_short(mut self) -> Self {
+        self.appears.retain(|pattern| pattern != "@@ status 0");
+        self
+    }
+
+    /// The VMM ends with `status`.
+    #[must_use]
+    pub fn status(mut self, status: i32) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// L1 runs `script` before the VMM starts.
+    #[must_use]
+    pub fn before(mut self, script: &str) -> Self {
+        script.clone_into(&mut self.before);
+        self
+    }
+
+    /// L1 runs `script` after the VMM has ended.
+    #[must_use]
+    pub fn after(mut self, script: &str) -> Self {
+        script.clone_into(&mut self.after);
+        self
+    }
+
+    /// `check` must hold.
+    #[must_use]
+    pub fn check(mut self, check: Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// It may take `seconds` on an idle machine.
+    #[must_use]
+    pub fn within(mut self, seconds: u64) -> Self {
+        self.budget = Duration::from_secs(seconds);
+        self
+    }
+}
+
+/// Scenarios that share one boot of an L1.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its name: of the test, of the folder of its logs, on command lines.
+    pub name: &'static str,
+    /// What it shows, in one sentence.
+    pub shows: &'static str,
+    /// L1's kernel.
+    pub kernel: Kernel,
+    /// The guests' kernel.
+    pub guest_kernel: Kernel,
+    /// L1's memory in MiB.
+    pub memory: u32,
+    /// L1's devices.
+    pub devices: Vec<Device>,
+    /// Added to L1's kernel command line.
+    pub cmdline: &'static str,
+    /// What runs in it, in order.
+    pub scenarios: Vec<Scenario>,
+}
+
+impl Session {
+    /// A session in an L1 of Debian's kernel with 4 GiB and one NVMe drive.
+    pub fn new(name: &'static str, shows: &'static str, scenarios: Vec<Scenario>) -> Self {
+        Self {
+            name,
+            shows,
+            kernel: Kernel::Debian,
+            guest_kernel: Kernel::Debian,
+            memory: 4096,
+            devices: vec![Device::Nvme],
+            cmdline: "",
+            scenarios,
+        }
+    }
+
+    /// With `mebibytes` of memory for L1.
+    #[must_use]
+    pub fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// With these devices in L1.
+    #[must_use]
+    pub fn devices(mut self, devices: &[Device]) -> Self {
+        self.devices = devices.to_vec();
+        self
+    }
+
+    /// Whether any of its guests is run by QEMU.
+    pub fn needs_peer(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.guest.vmm == crate::guest::Vmm::Qemu)
+    }
+
+    /// Whether any of its guests is run by the program under test.
+    pub fn needs_program(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.guest.vmm == crate::guest::Vmm::Portcullis)
+    }
+}

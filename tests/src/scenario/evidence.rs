@@ -1,0 +1,136 @@
+//! What a scenario leaves behind, and the ways to look at it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{NEVER_IN_GUEST, NEVER_IN_LEVEL1, Scenario};
+use crate::level1::{Device, Disk};
+
+/// What a scenario left behind.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The VMM's output: the guest's console.
+    pub guest: String,
+    /// L1's kernel log since the scenario began, and what the scripts before and after printed.
+    pub level1: String,
+    /// The VMM's exit status.
+    pub status: i32,
+    /// From the VMM's start to its end.
+    pub elapsed: Duration,
+    /// The images behind L1's drives, as they are now.
+    pub disks: Vec<Disk>,
+}
+
+impl Evidence {
+    /// The image behind `device`.
+    pub fn image(&self, device: Device) -> Result<PathBuf, String> {
+        let disk = self.disks.iter().find(|disk| disk.device == device);
+        disk.map(|disk| disk.image.clone()).ok_or_else(|| format!("L1 has no {}", device.name()))
+    }
+
+    /// Everything in which the scenario differs from what it must be.
+    pub(super) fn problems(&self, scenario: &Scenario) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.status != scenario.status {
+            let meaning = if matches!(self.status, 143 | 137) { " (out of time)" } else { "" };
+            problems.push(format!(
+                "the VMM ended with status {}{meaning}, not {}",
+                self.status, scenario.status
+            ));
+        }
+        for pattern in &scenario.appears {
+            let pattern = self.with_checksums(pattern);
+            if !self.guest.lines().any(|line| matches(line, &pattern)) {
+                problems.push(format!("the guest never said: {pattern}"));
+            }
+        }
+        for pattern in &scenario.level1_appears {
+            if !self.level1.lines().any(|line| matches(line, pattern)) {
+                problems.push(format!("L1 never said: {pattern}"));
+            }
+        }
+        let tolerated = |pattern: &str| scenario.tolerated.iter().any(|it| it == pattern);
+        let forbidden = NEVER_IN_GUEST.into_iter().filter(|it| !tolerated(it));
+        for pattern in forbidden.chain(scenario.never.iter().map(String::as_str)) {
+            if let Some(line) = self.guest.lines().find(|line| matches(line, pattern)) {
+                problems.push(format!("the guest said: {}", line.trim()));
+            }
+        }
+        for pattern in NEVER_IN_LEVEL1.into_iter().filter(|it| !tolerated(it)) {
+            if let Some(line) = self.level1.lines().find(|line| matches(line, pattern)) {
+                problems.push(format!("L1 said: {}", line.trim()));
+            }
+        }
+        problems.extend(scenario.checks.iter().filter_map(|check| check(self).err()));
+        problems
+    }
+
+    fn with_checksums(&self, pattern: &str) -> String {
+        let mut pattern = pattern.to_owned();
+        for disk in &self.disks {
+            let name = format!("{{{}.sha256}}", disk.device.name());
+            if pattern.contains(&name) {
+                pattern = pattern.replace(&name, &disk.sha256().unwrap_or_else(|error| error.to_string()));
+            }
+        }
+        pattern
+    }
+}
+
+/// Whether `line` contains the pieces of `pattern` between its asterisks, in that order.
+fn matches(line: &str, pattern: &str) -> bool {
+    let mut rest = line;
+    for piece in pattern.split('*') {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    true
+}
+
+/// The first number that follows `words` in `text`.
+pub fn number_after(text: &str, words: &str) -> Result<f64, String> {
+    let after = text.split_once(words).ok_or_else(|| format!("nothing says: {words}"))?.1;
+    let digits: String = after
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(|c| c.is_ascii_digit() || *c == '.')
+        .collect();
+    digits.trim_end_matches('.').parse().map_err(|_| format!("no number follows: {words}"))
+}
+
+/// The lines of a guest's kernel log that are warnings or worse, as `dmesg -r` marks them, but for those that every
+/// guest prints on a processor of this kind.
+pub fn warnings(log: &str) -> Vec<&str> {
+    const USUAL: [&str; 3] = ["AMD Zen1", "Speculative Return Stack Overflow", "microcode"];
+    log.lines()
+        .filter(|line| {
+            let mut start = line.bytes();
+            start.next() == Some(b'<') && start.next().is_some_and(|c| (b'0'..=b'4').contains(&c)) && start.next() == Some(b'>')
+        })
+        .filter(|line| !USUAL.iter().any(|usual| line.contains(usual)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{matches, number_after, warnings};
+
+    #[test]
+    fn asterisks_stand_for_anything() {
+        assert!(matches(" 25: 10 IR-PCI-MSIX-0000:00:01.0 nvme0q0", "IR-PCI-MSIX*nvme0q"));
+        assert!(!matches("nvme0q0 IR-PCI-MSIX", "IR-PCI-MSIX*nvme0q"));
+        assert!(matches("anything", ""));
+    }
+
+    #[test]
+    fn numbers_are_found() {
+        assert_eq!(number_after("x @@ userspace 3.81\n", "@@ userspace"), Ok(3.81));
+        assert!(number_after("x", "@@ userspace").is_err());
+    }
+
+    #[test]
+    fn warnings_are_told_from_other_lines() {
+        let log = "<6>[ 0.1] fine\n<4>[ 0.2] bad\n<5>[ 0.3] AMD Zen1\n<4>[ 0.4] AMD Zen1 DIV0\n<x>no\n";
+        assert_eq!(warnings(log), ["<4>[ 0.2] bad"]);
+    }
+}

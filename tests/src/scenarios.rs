@@ -1,0 +1,19 @@
+//! Every session of the rig.
+
+mod boot;
+mod peer;
+
+use crate::scenario::Session;
+
+/// All sessions, in the order in which it makes sense to run them.
+pub fn all() -> Vec<Session> {
+    vec![peer::session(), boot::session()]
+}
+
+/// The session called `name`.
+pub fn named(name: &str) -> Option<Session> {
+    all().into_iter().find(|session| session.name == name)
+}
+
+/// Where the first NVMe drive stands in L1.
+const NVME: &str = crate::level1::Device::Nvme.location();
