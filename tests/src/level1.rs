@@ -24,7 +24,7 @@ pub use image::Contents;
 /// How long an L1 may take to its first process.
 const BOOT: Duration = Duration::from_secs(90);
 /// How long a whole session may take, whatever happens in it.
-const SESSION: Duration = Duration::from_secs(25 * 60);
+const SESSION: Duration = Duration::from_mins(25);
 
 /// Why an L1 could not do what was asked.
 #[derive(Debug, thiserror::Error)]

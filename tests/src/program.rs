@@ -27,15 +27,16 @@ impl Programs {
         if given.is_none() {
             command.args(["-p", "portcullis"]);
         }
-        let status = command
+        let output = command
             .args(["-p", "tests", "--bin", "portcullis", "--bin", "probe", "--target-dir"])
             .arg(&folder)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .current_dir(workspace())
-            .status()
+            .output()
             .context("cannot run cargo")?;
-        ensure!(status.success(), "the programs for the rig do not build");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the programs for the rig do not build:\n{messages}");
         let built = folder.join(TARGET).join("rig");
         Ok(Self { portcullis: given.unwrap_or_else(|| built.join("portcullis")), probe: built.join("probe") })
     }

@@ -77,7 +77,7 @@ impl Scenario {
             tolerated: Vec::new(),
             status: 0,
             checks: Vec::new(),
-            budget: Duration::from_secs(60),
+            budget: Duration::from_mins(1),
         }
     }
 

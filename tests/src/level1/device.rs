@@ -36,7 +36,7 @@ impl Disk {
     /// The SHA-256 of the image as it is now, in hexadecimal.
     pub fn sha256(&self) -> io::Result<String> {
         let digest = Sha256::digest(std::fs::read(&self.image)?);
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
     }
 }
 

@@ -58,7 +58,7 @@ fn base(parts: &Parts, kernel: &KernelImage, init: &str, modules: &[&str]) -> Re
     if let Some(all) = &kernel.modules {
         for (name, content) in all.with_dependencies(modules)? {
             archive.file(&format!("modules/{name}.ko"), 0o644, &content);
-            order += &format!("{name}\n");
+            order.extend([name.as_str(), "\n"]);
         }
     }
     archive.file("modules/order", 0o644, order.as_bytes());

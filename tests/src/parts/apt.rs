@@ -86,7 +86,7 @@ impl Apt {
         for entry in std::fs::read_dir(&archives).map_err(file_error("cannot read", &archives))? {
             let path = entry.map_err(file_error("cannot read", &archives))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !name.ends_with(".deb") {
+            if path.extension().is_none_or(|it| it != "deb") {
                 continue;
             }
             if let Some(rest) = name.strip_prefix(&format!("{}_", packages[0])) {
@@ -260,12 +260,12 @@ impl Progress {
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
                 if live {
-                    eprint!("\rrig: {what}: {:.1} MB ", folder_size(&folder) as f64 / 1e6);
+                    eprint!("\rrig: {what}: {} MB ", folder_size(&folder) / 1_000_000);
                     std::io::stderr().flush().ok();
                 }
             }
             if live {
-                eprintln!("\rrig: {what}: {:.1} MB, done", folder_size(&folder) as f64 / 1e6);
+                eprintln!("\rrig: {what}: {} MB, done", folder_size(&folder) / 1_000_000);
             }
         });
         Self { stop: Some(stop), thread: Some(thread) }

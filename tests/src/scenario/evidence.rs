@@ -33,10 +33,8 @@ impl Evidence {
         let mut problems = Vec::new();
         if self.status != scenario.status {
             let meaning = if matches!(self.status, 143 | 137) { " (out of time)" } else { "" };
-            problems.push(format!(
-                "the VMM ended with status {}{meaning}, not {}",
-                self.status, scenario.status
-            ));
+            problems
+                .push(format!("the VMM ended with status {}{meaning}, not {}", self.status, scenario.status));
         }
         for pattern in &scenario.appears {
             let pattern = self.with_checksums(pattern);
@@ -105,7 +103,9 @@ pub fn warnings(log: &str) -> Vec<&str> {
     log.lines()
         .filter(|line| {
             let mut start = line.bytes();
-            start.next() == Some(b'<') && start.next().is_some_and(|c| (b'0'..=b'4').contains(&c)) && start.next() == Some(b'>')
+            start.next() == Some(b'<')
+                && start.next().is_some_and(|c| (b'0'..=b'4').contains(&c))
+                && start.next() == Some(b'>')
         })
         .filter(|line| !USUAL.iter().any(|usual| line.contains(usual)))
         .collect()

@@ -10,7 +10,7 @@ use crate::parts::Parts;
 use crate::program::{self, Programs};
 
 /// How long L1 may take for the scripts before and after a guest.
-const ERRAND: Duration = Duration::from_secs(60);
+const ERRAND: Duration = Duration::from_mins(1);
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -77,7 +77,10 @@ pub fn run(
         let evidence = match gather(&mut level1, scenario) {
             Ok(evidence) => evidence,
             Err(error) => {
-                eprintln!("rig: {}/{}: {error}\nrig: trying once more with a new L1", session.name, scenario.name);
+                eprintln!(
+                    "rig: {}/{}: {error}\nrig: trying once more with a new L1",
+                    session.name, scenario.name
+                );
                 drop(level1);
                 level1 = boot(&parts, &config, &folder)?;
                 gather(&mut level1, scenario)?

@@ -26,7 +26,9 @@ pub(crate) enum Rig {
     /// An interactive L1 with the program in it and its devices bound to vfio-pci. Ctrl-A x ends it.
     Shell(Machine),
     /// Run a command in an L1; its output and exit status become this command's.
-    #[command(after_help = "Example: cargo xtask rig exec --device nvme --add ./script.sh -- sh /add/script.sh")]
+    #[command(
+        after_help = "Example: cargo xtask rig exec --device nvme --add ./script.sh -- sh /add/script.sh"
+    )]
     Exec {
         #[command(flatten)]
         machine: Machine,
