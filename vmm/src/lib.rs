@@ -4,5 +4,6 @@
 
 pub mod config;
 pub mod host_dma;
+pub mod interrupts;
 pub mod layout;
 pub mod memory;
