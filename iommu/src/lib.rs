@@ -6,12 +6,24 @@
 //! Intel VT-d architecture specification, revision 4.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod capabilities;
+mod command;
+mod completion;
+mod drain;
+mod event;
+mod fault;
+mod interrupt;
+mod invalidation;
 mod memory;
+mod mode;
 mod platform;
-#[allow(dead_code, reason = "the unit begins to call it with the invalidation queue")]
+mod queue;
+mod registers;
+
 mod shadow;
 mod spec;
+mod translate;
 mod types;
 mod unit;
 mod walk;

@@ -1,7 +1,5 @@
 //! The shadow: for every assigned function, the host's mappings kept equal to what the guest's tables say.
 
-mod invalidation;
-
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -9,7 +7,7 @@ use crate::spec::fault::FaultReason;
 use crate::walk::View;
 use crate::{Access, AssignedFunction, Capabilities, GuestAddress, HostMapper, Iova, SourceId, TableMemory};
 
-pub(crate) use invalidation::Invalidation;
+pub(crate) use crate::invalidation::Invalidation;
 
 /// A mapping the guest's tables ask for and the host cannot give: to be recorded as a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Layouts as the specification draws them, and nothing else: no behaviour, no state.
 
 pub(crate) mod context;
+pub(crate) mod descriptor;
 pub(crate) mod fault;
+pub(crate) mod interrupt;
 pub(crate) mod registers;
 pub(crate) mod second_stage;
 

@@ -1,10 +1,21 @@
 //! One remapping unit: the public face of the crate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::completion::CompletionReporting;
+use crate::fault::FaultReporting;
+use crate::interrupt::{InterruptRemapping, Judgement};
+use crate::invalidation::Invalidation;
+use crate::mode::{DmaMode, InterruptMode};
+use crate::queue::Queue;
+use crate::registers::Registers;
+use crate::shadow::Shadow;
+use crate::spec::fault::{FaultInfo, FaultReason};
+use crate::translate::DmaRemapping;
+use crate::walk::Fault;
 use crate::{
-    Access, AssignedFunction, Attachment, Capabilities, GuestAddress, HostMapper, Iova, MsiMessage, Platform,
-    SourceId, TableMemory,
+    Access, AssignedFunction, Attachment, Capabilities, EntryRange, GuestAddress, HostMapper, Iova,
+    MsiMessage, Platform, SourceId, TableMemory,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -25,59 +36,132 @@ pub struct Resolution {
 }
 
 /// A remapping unit.
+///
+/// A request to memory or an interrupt request takes no lock that a register write holds for long; register
+/// reads take none. Locks are taken in this order: the queue's, then that of fault or completion reporting.
+/// No lock is held while [`Platform::signal`] is called.
 pub struct Unit<M> {
-    _memory: M,
+    pub(crate) memory: Arc<M>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) registers: Registers,
+    pub(crate) dma: DmaRemapping<M>,
+    pub(crate) interrupts: InterruptRemapping<M>,
+    pub(crate) faults: FaultReporting,
+    pub(crate) completion: CompletionReporting,
+    queue: Mutex<Queue>,
+    shadow: Shadow<M>,
+    platform: OnceLock<Arc<dyn Platform>>,
 }
 
-impl<M: TableMemory> Unit<M> {
+/// Event messages to be sent when all locks have been released. One of a kind is enough: a second says
+/// nothing that the first does not.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    fault: Option<MsiMessage>,
+    invalidation: Option<MsiMessage>,
+}
+
+impl Outbox {
+    /// Adds what [`FaultReporting`] gave.
+    pub(crate) fn fault(&mut self, message: Option<MsiMessage>) {
+        self.fault = message.or(self.fault);
+    }
+
+    /// Adds what [`CompletionReporting`] gave.
+    pub(crate) fn invalidation(&mut self, message: Option<MsiMessage>) {
+        self.invalidation = message.or(self.invalidation);
+    }
+}
+
+impl<M: TableMemory + 'static> Unit<M> {
     /// A unit in its power-on state over `memory`.
-    pub fn new(_memory: M, _capabilities: Capabilities) -> Self {
-        todo!()
+    pub fn new(memory: M, capabilities: Capabilities) -> Self {
+        let memory = Arc::new(memory);
+        Self {
+            capabilities,
+            registers: Registers::new(&capabilities),
+            dma: DmaRemapping::new(Arc::clone(&memory), capabilities),
+            interrupts: InterruptRemapping::new(Arc::clone(&memory)),
+            faults: FaultReporting::default(),
+            completion: CompletionReporting::default(),
+            queue: Mutex::default(),
+            shadow: Shadow::new(Arc::clone(&memory), &capabilities),
+            platform: OnceLock::new(),
+            memory,
+        }
     }
 
     /// Names the surroundings, once, before the first register write; without them events go nowhere.
-    pub fn connect(&self, _platform: Arc<dyn Platform>) {
-        todo!()
+    pub fn connect(&self, platform: Arc<dyn Platform>) {
+        // A second one is refused: the unit has its surroundings for life.
+        let _ = self.platform.set(platform);
+    }
+
+    /// What the unit can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     /// Reads registers; no side effects. Accesses that the architecture leaves undefined read 0.
-    pub fn read(&self, _offset: u64, _data: &mut [u8]) {
-        todo!()
+    pub fn read(&self, offset: u64, data: &mut [u8]) {
+        self.registers.read(offset, data);
     }
 
-    /// Writes a register; on return everything it caused has happened.
-    pub fn write(&self, _offset: u64, _data: &[u8]) {
-        todo!()
+    /// Writes a register; on return everything it caused has happened. Accesses that the architecture leaves
+    /// undefined are ignored.
+    pub fn write(&self, offset: u64, data: &[u8]) {
+        let mut outbox = Outbox::default();
+        for (offset, value) in Registers::words_of(offset, data) {
+            self.write_word(offset, value, &mut outbox);
+        }
+        self.send(&outbox);
     }
 
     /// Brings the unit to its power-on state.
     pub fn reset(&self) {
-        todo!()
+        let mut outbox = Outbox::default();
+        let mut queue = self.lock_queue();
+        queue.switch_off(&self.registers);
+        self.change_dma_mode(&mut queue, |_| DmaMode::default(), &mut outbox);
+        self.change_interrupt_mode(|_| InterruptMode::default());
+        self.faults.reset(|| self.registers.reset(&self.capabilities));
     }
 
     /// Translates a device's request for up to `length` bytes and does `work` on the guest memory found, in
     /// one read-side critical section: an invalidation that drains waits for it. `work` gets the address
-    /// and how many bytes (at least 1, at most `length`) lie there contiguously; ask again for the rest.
+    /// and how many bytes (at least 1, at most `length`) lie there contiguously; ask again for the rest. Of
+    /// a request for no bytes only the permission is judged, and `work` gets none.
     /// It must not call back into the unit.
+    ///
+    /// The interrupt range is not memory: a 4-byte write there is an interrupt request and belongs to
+    /// [`Self::remap`], anything else is refused.
     pub fn access<R>(
         &self,
-        _source: SourceId,
-        _iova: Iova,
-        _length: u64,
-        _access: Access,
-        _work: impl FnOnce(GuestAddress, u64) -> R,
+        source: SourceId,
+        iova: Iova,
+        length: u64,
+        access: Access,
+        work: impl FnOnce(GuestAddress, u64) -> R,
     ) -> Result<R, Blocked> {
-        todo!()
+        self.dma.access(source, iova, length, access, work).map_err(|fault| {
+            let info = match fault.reason {
+                FaultReason::MalformedRequest => FaultInfo::Interrupt(0),
+                _ => FaultInfo::Memory { address: iova.0, read: access == Access::Read },
+            };
+            self.refuse(source, fault, info)
+        })
     }
 
     /// Judges an interrupt request (a write to 0xFEEx_xxxx) and gives what to deliver. A refusal is recorded.
-    pub fn remap(&self, _source: SourceId, _request: MsiMessage) -> Result<MsiMessage, Blocked> {
-        todo!()
+    pub fn remap(&self, source: SourceId, request: MsiMessage) -> Result<MsiMessage, Blocked> {
+        let Judgement { index, outcome } = self.interrupts.judge(source, request);
+        outcome.map_err(|fault| self.refuse(source, fault, FaultInfo::Interrupt(index.unwrap_or(0))))
     }
 
     /// The same judgement without recording anything.
-    pub fn resolve(&self, _source: SourceId, _request: MsiMessage) -> Resolution {
-        todo!()
+    pub fn resolve(&self, source: SourceId, request: MsiMessage) -> Resolution {
+        let Judgement { index, outcome } = self.interrupts.judge(source, request);
+        Resolution { entry: index, outcome: outcome.map_err(|fault| Blocked { reason: fault.reason as u8 }) }
     }
 
     /// Puts a function whose DMA the host carries out behind the unit: from now on `mapper` follows the
@@ -85,10 +169,56 @@ impl<M: TableMemory> Unit<M> {
     /// translated.
     pub fn attach(
         &self,
-        _function: Arc<dyn AssignedFunction>,
-        _mapper: Box<dyn HostMapper>,
-        _ram: Vec<(GuestAddress, u64)>,
+        function: Arc<dyn AssignedFunction>,
+        mapper: Box<dyn HostMapper>,
+        ram: Vec<(GuestAddress, u64)>,
     ) -> Attachment {
-        todo!()
+        self.shadow.attach(function, mapper, ram)
+    }
+
+    pub(crate) fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes translations forgotten, by the caches and by the host. Requests under way are to be drained
+    /// before anyone is told.
+    pub(crate) fn invalidate(&self, queue: &mut Queue, what: &Invalidation, outbox: &mut Outbox) {
+        self.dma.invalidate(what);
+        queue.drain_later();
+        for fault in self.shadow.apply(&self.dma.view(), what) {
+            let read = fault.access == Access::Read;
+            let info = FaultInfo::Memory { address: fault.iova.0, read };
+            outbox.fault(self.faults.record(&self.registers, fault.source, fault.reason, info));
+        }
+    }
+
+    /// Makes interrupt remapping entries forgotten, by the cache and by all that was derived from them.
+    pub(crate) fn invalidate_interrupts(&self, entries: EntryRange) {
+        self.interrupts.invalidate(entries);
+        if let Some(platform) = self.platform.get() {
+            platform.interrupt_entries_changed(entries);
+        }
+    }
+
+    /// Records a fault if it is to be recorded, and tells the requester.
+    fn refuse(&self, source: SourceId, fault: Fault, info: FaultInfo) -> Blocked {
+        let Fault { reason, recorded } = fault;
+        if recorded {
+            let message = self.faults.record(&self.registers, source, reason, info);
+            self.send(&Outbox { fault: message, invalidation: None });
+        }
+        tracing::trace!(%source, ?reason, ?info, recorded, "Request refused");
+        Blocked { reason: reason as u8 }
+    }
+
+    fn send(&self, outbox: &Outbox) {
+        if let Some(platform) = self.platform.get() {
+            for message in outbox.fault.into_iter().chain(outbox.invalidation) {
+                platform.signal(message);
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

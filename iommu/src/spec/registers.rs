@@ -93,19 +93,19 @@ pub(crate) mod ccmd {
     use super::RUN;
     use crate::spec::{bits, mask};
 
-    /// What reads back: DID, CIRG and ICC. SID and FM are write-only, CAIG is the unit's own.
-    pub(crate) const READABLE: u64 = mask(15, 0) | mask(62, 61) | RUN;
-    /// All that a command is made of.
+    /// Everything but CAIG.
     pub(crate) const WRITABLE: u64 = mask(33, 0) | mask(62, 61) | RUN;
-    /// Field CAIG, the granularity that was done.
-    pub(crate) const ACTUAL: u64 = mask(60, 59);
+    /// SID and FM.
+    pub(crate) const WRITE_ONLY: u64 = mask(33, 16);
 
+    /// CIRG, the granularity asked for.
     pub(crate) const fn requested(value: u64) -> u64 {
         bits(value, 62, 61)
     }
 
-    pub(crate) const fn with_actual(value: u64, granularity: u64) -> u64 {
-        value & !ACTUAL | granularity << 59
+    /// The command done: `value` with ICC clear and CAIG saying what was done, 0 for nothing.
+    pub(crate) const fn done(value: u64, granularity: u64) -> u64 {
+        value & !(RUN | mask(60, 59)) | granularity << 59
     }
 }
 
@@ -114,21 +114,22 @@ pub(crate) mod iotlb {
     use super::RUN;
     use crate::spec::{bits, mask};
 
-    /// What reads back: DID, the drain bits, IIRG and IVT.
+    /// DID, the drain bits, IIRG and IVT.
     pub(crate) const WRITABLE: u64 = mask(49, 32) | mask(61, 60) | RUN;
-    /// Field IAIG, the granularity that was done.
-    pub(crate) const ACTUAL: u64 = mask(58, 57);
 
+    /// IIRG, the granularity asked for.
     pub(crate) const fn requested(value: u64) -> u64 {
         bits(value, 61, 60)
     }
 
-    pub(crate) const fn with_actual(value: u64, granularity: u64) -> u64 {
-        value & !ACTUAL | granularity << 57
-    }
-
+    /// DID, the domain.
     pub(crate) const fn domain(value: u64) -> u16 {
         bits(value, 47, 32) as u16
+    }
+
+    /// The command done: `value` with IVT clear and IAIG saying what was done, 0 for nothing.
+    pub(crate) const fn done(value: u64, granularity: u64) -> u64 {
+        value & !(RUN | mask(58, 57)) | granularity << 57
     }
 }
 
@@ -136,12 +137,16 @@ pub(crate) mod iotlb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum QueueError {
+    /// The status of a wait descriptor could not be written: no code says so.
+    NoInformation = 0,
     /// The tail lies beyond the queue.
     TailBeyondQueue = 1,
-    /// A descriptor cannot be read, or a wait's status cannot be written.
+    /// A descriptor cannot be read.
     FetchFailed = 2,
     /// There is no such descriptor here.
     InvalidType = 3,
     /// Reserved bits are set, or a field has a value that means nothing.
     ReservedField = 4,
+    /// RTADDR_REG, as taken into use, names a table mode that there is not.
+    InvalidTableMode = 7,
 }

@@ -23,6 +23,14 @@ impl Level {
         }
     }
 
+    /// The level with this number, 1 to 5.
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1..=5 => Some(Self(number)),
+            _ => None,
+        }
+    }
+
     /// The level below; none below the leaves of 4 KiB.
     pub(crate) const fn below(self) -> Option<Self> {
         match self.0 {

@@ -1,4 +1,4 @@
-//! What the unit asks the shadow to look at again.
+//! What the guest, or the unit itself, wants forgotten or looked at again.
 
 use crate::{DomainId, Iova, SourceId};
 

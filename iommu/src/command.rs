@@ -1,0 +1,183 @@
+//! Software writes to registers that do something: the global command, register-based invalidation, and the
+//! doors to the queue and to fault reporting.
+
+use crate::invalidation::Invalidation;
+use crate::mode::{DmaMode, InterruptMode};
+use crate::queue::Queue;
+use crate::spec::bits;
+use crate::spec::context::RootPointer;
+use crate::spec::descriptor::{context_granularity, iotlb_granularity};
+use crate::spec::interrupt::TablePointer;
+use crate::spec::registers::{
+    CCMD, FECTL, FRCD, FRCD_COUNT, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, RTADDR, RUN,
+    ccmd, iotlb,
+};
+use crate::unit::{Outbox, Unit};
+use crate::{EntryRange, TableMemory};
+
+/// Offsets of the words that hold a command bit, and of the last word of the first fault record.
+const CCMD_HIGH: u64 = CCMD + 4;
+const IOTLB_HIGH: u64 = IOTLB + 4;
+const FRCD_LAST: u64 = FRCD + 12;
+const FRCD_END: u64 = FRCD + FRCD_COUNT as u64 * 16;
+
+/// The command bit as it stands in the upper word.
+const RUN_HIGH: u32 = (RUN >> 32) as u32;
+
+impl<M: TableMemory + 'static> Unit<M> {
+    /// Carries out a write to the word at `offset`.
+    pub(crate) fn write_word(&self, offset: u64, value: u32, outbox: &mut Outbox) {
+        let registers = &self.registers;
+        match offset {
+            GCMD => self.global_command(&mut self.lock_queue(), Global::from_bits_truncate(value), outbox),
+            FSTS => {
+                // The queue's lock comes first, so that an error does not appear between.
+                let mut queue = self.lock_queue();
+                if self.faults.write_status(registers, value) {
+                    self.run_queue(&mut queue, outbox);
+                }
+            }
+            FECTL => outbox.fault(self.faults.write_control(registers, value)),
+            ICS => self.completion.write_status(registers, value),
+            IECTL => outbox.invalidation(self.completion.write_control(registers, value)),
+            IQT => {
+                registers.write(IQT, value);
+                self.run_queue(&mut self.lock_queue(), outbox);
+            }
+            CCMD_HIGH => {
+                let mut queue = self.lock_queue();
+                if registers.write(CCMD_HIGH, value) & RUN_HIGH != 0 {
+                    self.context_command(&mut queue, outbox);
+                }
+            }
+            IOTLB_HIGH => {
+                let mut queue = self.lock_queue();
+                if registers.write(IOTLB_HIGH, value) & RUN_HIGH != 0 {
+                    self.iotlb_command(&mut queue, outbox);
+                }
+            }
+            FRCD_LAST..FRCD_END if offset % 16 == 12 => {
+                self.faults.write_record(registers, ((offset - FRCD) / 16) as usize, value);
+            }
+            _ => {
+                registers.write(offset, value);
+            }
+        }
+    }
+
+    /// GCMD_REG (§11.4.4). One bit at a time is to change; where software changes several, tables are taken
+    /// into use before what works on them is switched on.
+    fn global_command(&self, queue: &mut Queue, command: Global, outbox: &mut Outbox) {
+        if command.contains(Global::ROOT_POINTER) {
+            self.set_root_pointer(queue, outbox);
+        }
+        if command.contains(Global::INTERRUPT_POINTER) {
+            self.set_interrupt_pointer();
+        }
+        let changed = self.global_status() ^ command;
+        if changed.contains(Global::QUEUE) {
+            self.switch_queue(queue, command.contains(Global::QUEUE), outbox);
+        }
+        if changed.contains(Global::TRANSLATION) {
+            let on = command.contains(Global::TRANSLATION);
+            self.change_dma_mode(queue, |mode| mode.with_translating(on), outbox);
+            self.set_global_status(Global::TRANSLATION, on);
+        }
+        if changed.contains(Global::INTERRUPT_REMAPPING) {
+            let on = command.contains(Global::INTERRUPT_REMAPPING);
+            self.change_interrupt_mode(|mode| mode.with_remapping(on));
+            self.set_global_status(Global::INTERRUPT_REMAPPING, on);
+        }
+        if changed.contains(Global::COMPATIBILITY) {
+            let on = command.contains(Global::COMPATIBILITY);
+            self.change_interrupt_mode(|mode| mode.with_compatibility(on));
+            self.set_global_status(Global::COMPATIBILITY, on);
+        }
+    }
+
+    fn set_root_pointer(&self, queue: &mut Queue, outbox: &mut Outbox) {
+        self.set_global_status(Global::ROOT_POINTER, false);
+        let root = RootPointer(self.registers.get_u64(RTADDR));
+        self.change_dma_mode(queue, |mode| mode.with_root(root), outbox);
+        self.set_global_status(Global::ROOT_POINTER, true);
+    }
+
+    fn set_interrupt_pointer(&self) {
+        self.set_global_status(Global::INTERRUPT_POINTER, false);
+        let table = TablePointer(self.registers.get_u64(IRTA));
+        self.change_interrupt_mode(|mode| mode.with_table(table));
+        self.set_global_status(Global::INTERRUPT_POINTER, true);
+    }
+
+    fn switch_queue(&self, queue: &mut Queue, on: bool, outbox: &mut Outbox) {
+        if on {
+            queue.switch_on(&self.registers);
+            self.set_global_status(Global::QUEUE, true);
+            // Some software sets the tail first.
+            self.run_queue(queue, outbox);
+        } else {
+            self.run_queue(queue, outbox);
+            queue.switch_off(&self.registers);
+            self.set_global_status(Global::QUEUE, false);
+        }
+    }
+
+    /// Everything remembered is forgotten with each change: more than the architecture asks for, and never
+    /// wrong.
+    pub(crate) fn change_dma_mode(
+        &self,
+        queue: &mut Queue,
+        change: impl FnOnce(DmaMode) -> DmaMode,
+        outbox: &mut Outbox,
+    ) {
+        self.dma.set_mode(change(self.dma.mode()));
+        self.invalidate(queue, &Invalidation::Everything, outbox);
+        self.drain_if_due(queue);
+    }
+
+    pub(crate) fn change_interrupt_mode(&self, change: impl FnOnce(InterruptMode) -> InterruptMode) {
+        self.interrupts.set_mode(change(self.interrupts.mode()));
+        self.invalidate_interrupts(EntryRange::All);
+    }
+
+    fn global_status(&self) -> Global {
+        Global::from_bits_truncate(self.registers.get(GSTS))
+    }
+
+    fn set_global_status(&self, bit: Global, on: bool) {
+        let mut status = self.global_status();
+        status.set(bit, on);
+        self.registers.set(GSTS, status.bits());
+    }
+
+    /// CCMD_REG.ICC (§11.4.6).
+    fn context_command(&self, queue: &mut Queue, outbox: &mut Outbox) {
+        let command = self.registers.get_u64(CCMD);
+        let requested = ccmd::requested(command);
+        let [domain, source] = [bits(command, 15, 0), bits(command, 31, 16)].map(|field| field as u16);
+        let what = context_granularity(requested, domain, source, bits(command, 33, 32));
+        let done = self.register_command(queue, what, outbox);
+        self.registers.set_u64(CCMD, ccmd::done(command, if done { requested } else { 0 }));
+    }
+
+    /// IOTLB_REG.IVT (§11.4.8).
+    fn iotlb_command(&self, queue: &mut Queue, outbox: &mut Outbox) {
+        let command = self.registers.get_u64(IOTLB);
+        let requested = iotlb::requested(command);
+        let address = self.registers.get_u64(IVA);
+        let what = iotlb_granularity(requested, iotlb::domain(command), address, &self.capabilities);
+        let done = self.register_command(queue, what, outbox);
+        self.registers.set_u64(IOTLB, iotlb::done(command, if done { requested } else { 0 }));
+    }
+
+    /// Register-based invalidation: not while the queue is on. Tells whether it was done.
+    fn register_command(&self, queue: &mut Queue, what: Option<Invalidation>, outbox: &mut Outbox) -> bool {
+        let Some(what) = what.filter(|_| !queue.is_on()) else { return false };
+        self.invalidate(queue, &what, outbox);
+        self.drain_if_due(queue);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Fault reporting (chapter 7): the ring of fault records, the fault status, and the event that tells of
+//! both.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::event::Event;
+use crate::registers::Registers;
+use crate::spec::fault::{FaultInfo, FaultReason, FaultRecord};
+use crate::spec::registers::{FRCD, FRCD_COUNT, FSTS, FaultStatus, IQERCD, QueueError};
+use crate::{MsiMessage, SourceId};
+
+/// The reporting side of a unit: FSTS, FECTL and the records change only under its lock.
+///
+/// A message that a method gives is to be sent once no lock is held.
+#[derive(Default)]
+pub(crate) struct FaultReporting {
+    /// The record to use next.
+    next: Mutex<usize>,
+}
+
+/// Bits of the last word of a record.
+const PENDING: u32 = (FaultRecord::PENDING >> 32) as u32;
+
+impl FaultReporting {
+    /// Records a fault (§7.3.1). A flood costs little: once a fault has been lost, further ones are dropped
+    /// at the first look.
+    #[must_use]
+    pub(crate) fn record(
+        &self,
+        registers: &Registers,
+        source: SourceId,
+        reason: FaultReason,
+        info: FaultInfo,
+    ) -> Option<MsiMessage> {
+        if status(registers).contains(FaultStatus::OVERFLOW) {
+            return None;
+        }
+        let mut next = self.lock();
+        let before = status(registers);
+        if before.contains(FaultStatus::OVERFLOW) {
+            return None;
+        }
+        let record = record_offset(*next);
+        if registers.get(record + 12) & PENDING != 0 {
+            set_status(registers, before | FaultStatus::OVERFLOW);
+            return None;
+        }
+        let [low, high] = FaultRecord::new(source, reason, info).0;
+        registers.set_u64(record, low);
+        // Its upper word has the bit that makes the record valid, and is written last.
+        registers.set_u64(record + 8, high);
+        let index = *next as u32;
+        *next = (*next + 1) % FRCD_COUNT;
+        if before.contains(FaultStatus::PENDING) {
+            return None;
+        }
+        let status = (before | FaultStatus::PENDING).bits() | index << FaultStatus::INDEX_SHIFT;
+        registers.set(FSTS, status);
+        raise(registers, before)
+    }
+
+    /// The invalidation queue has stopped.
+    #[must_use]
+    pub(crate) fn queue_error(&self, registers: &Registers, error: QueueError) -> Option<MsiMessage> {
+        let _lock = self.lock();
+        let before = status(registers);
+        registers.set(IQERCD, error as u32);
+        set_status(registers, before | FaultStatus::QUEUE_ERROR);
+        raise(registers, before)
+    }
+
+    /// Software writes FSTS_REG: ones clear. Tells whether the invalidation queue may go on.
+    pub(crate) fn write_status(&self, registers: &Registers, value: u32) -> bool {
+        let _lock = self.lock();
+        let cleared = FaultStatus::from_bits_truncate(value) & FaultStatus::CLEARABLE & status(registers);
+        set_status(registers, status(registers) - cleared);
+        settle(registers);
+        cleared.contains(FaultStatus::QUEUE_ERROR)
+    }
+
+    /// Software writes the last word of record `index`: a one in F clears it.
+    pub(crate) fn write_record(&self, registers: &Registers, index: usize, value: u32) {
+        if value & PENDING == 0 {
+            return;
+        }
+        let _lock = self.lock();
+        let last_word = |index| record_offset(index) + 12;
+        registers.set(last_word(index), registers.get(last_word(index)) & !PENDING);
+        if (0..FRCD_COUNT).all(|index| registers.get(last_word(index)) & PENDING == 0) {
+            set_status(registers, status(registers) - FaultStatus::PENDING);
+        }
+        settle(registers);
+    }
+
+    /// Software writes FECTL_REG.
+    #[must_use]
+    pub(crate) fn write_control(&self, registers: &Registers, value: u32) -> Option<MsiMessage> {
+        let _lock = self.lock();
+        Event::FAULT.write_control(registers, value)
+    }
+
+    /// Brings the ring, along with whatever registers `reset` resets, to its power-on state.
+    pub(crate) fn reset(&self, reset: impl FnOnce()) {
+        let mut next = self.lock();
+        *next = 0;
+        reset();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn record_offset(index: usize) -> u64 {
+    FRCD + index as u64 * 16
+}
+
+fn status(registers: &Registers) -> FaultStatus {
+    FaultStatus::from_bits_truncate(registers.get(FSTS))
+}
+
+/// Stores the status bits and leaves FRI as it is.
+fn set_status(registers: &Registers, status: FaultStatus) {
+    let index = registers.get(FSTS) & !FaultStatus::all().bits();
+    registers.set(FSTS, index | status.bits());
+}
+
+/// A status bit has been set: that is an event unless one was set before.
+fn raise(registers: &Registers, before: FaultStatus) -> Option<MsiMessage> {
+    if before.is_empty() { Event::FAULT.raise(registers) } else { None }
+}
+
+/// Status bits have been cleared: with none left there is nothing to tell any more.
+fn settle(registers: &Registers) {
+    if status(registers).is_empty() {
+        Event::FAULT.withdraw(registers);
+    }
+}
+
+#[cfg(test)]
+mod tests;

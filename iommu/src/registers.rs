@@ -1,0 +1,147 @@
+//! The register window as software sees it: storage, and which bits software may change.
+
+use std::array;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Capabilities;
+use crate::spec::registers::{
+    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, FRCD, FRCD_COUNT, IECTL, IOTLB, IQA, IQT, IRTA, IVA, RTADDR, VER,
+    VERSION, WINDOW, ccmd, iotlb,
+};
+use crate::spec::{PAGE_ADDRESS, bits, mask};
+
+/// The last register ends here.
+const END: u64 = FRCD + FRCD_COUNT as u64 * 16;
+
+/// Every register, as 32-bit words; any thread may read them at any time. They lie apart from what requests
+/// read, because every invalidation changes some.
+#[repr(align(128))]
+pub(crate) struct Registers {
+    words: [AtomicU32; END as usize / 4],
+}
+
+impl Registers {
+    /// The registers after power-on.
+    pub(crate) fn new(capabilities: &Capabilities) -> Self {
+        let registers = Self { words: array::from_fn(|_| AtomicU32::new(0)) };
+        registers.reset(capabilities);
+        registers
+    }
+
+    pub(crate) fn reset(&self, capabilities: &Capabilities) {
+        for offset in (0..END).step_by(4) {
+            self.set(offset, reset_value(offset, capabilities));
+        }
+    }
+
+    /// A software read: whole registers and halves of 64-bit ones, naturally aligned. Anything else, and
+    /// what lies between the registers, reads 0.
+    pub(crate) fn read(&self, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        if !is_access(offset, data.len()) {
+            return;
+        }
+        // The upper half first: in a fault record it says whether the lower is valid.
+        for (index, word) in data.chunks_exact_mut(4).enumerate().rev() {
+            let offset = offset + index as u64 * 4;
+            word.copy_from_slice(&(self.get(offset) & readable(offset)).to_le_bytes());
+        }
+    }
+
+    /// Takes a software write apart into 32-bit words, in the order in which they take effect; none if it is
+    /// not an access that the architecture defines.
+    pub(crate) fn words_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, u32)> {
+        let data = if is_access(offset, data.len()) { data } else { &[] };
+        let words = data.chunks_exact(4).filter_map(|word| word.try_into().ok()).map(u32::from_le_bytes);
+        (offset..).step_by(4).zip(words)
+    }
+
+    /// Stores what software may change of the word at `offset`; gives the word as it then is.
+    pub(crate) fn write(&self, offset: u64, value: u32) -> u32 {
+        let writable = writable(offset);
+        let value = self.get(offset) & !writable | value & writable;
+        if writable != 0 {
+            self.set(offset, value);
+        }
+        value
+    }
+
+    pub(crate) fn get(&self, offset: u64) -> u32 {
+        self.word(offset).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set(&self, offset: u64, value: u32) {
+        if let Some(word) = self.word(offset) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn get_u64(&self, offset: u64) -> u64 {
+        u64::from(self.get(offset)) | u64::from(self.get(offset + 4)) << 32
+    }
+
+    /// Stores the lower half first.
+    pub(crate) fn set_u64(&self, offset: u64, value: u64) {
+        self.set(offset, value as u32);
+        self.set(offset + 4, (value >> 32) as u32);
+    }
+
+    fn word(&self, offset: u64) -> Option<&AtomicU32> {
+        self.words.get(usize::try_from(offset / 4).ok()?)
+    }
+}
+
+/// Whether the architecture defines an access of this size here (§11.3).
+fn is_access(offset: u64, length: usize) -> bool {
+    matches!(length, 4 | 8) && offset.is_multiple_of(length as u64) && offset < WINDOW
+}
+
+fn reset_value(offset: u64, capabilities: &Capabilities) -> u32 {
+    match offset & !7 {
+        CAP => half(offset, capabilities.cap()),
+        ECAP => half(offset, capabilities.ecap()),
+        _ => match offset {
+            VER => VERSION,
+            FECTL | IECTL => EVENT_MASKED,
+            _ => 0,
+        },
+    }
+}
+
+/// The bits that reads show; the others are write-only.
+fn readable(offset: u64) -> u32 {
+    match offset & !7 {
+        IVA => 0,
+        CCMD => half(offset, !ccmd::WRITE_ONLY),
+        _ => u32::MAX,
+    }
+}
+
+/// The bits that a write simply stores. Registers whose writes mean something else have none.
+fn writable(offset: u64) -> u32 {
+    match offset & !7 {
+        RTADDR => half(offset, PAGE_ADDRESS | mask(11, 10)),
+        CCMD => half(offset, ccmd::WRITABLE),
+        IQT => half(offset, mask(18, 4)),
+        // Bit 11, the descriptors' width, is reserved without scalable mode.
+        IQA => half(offset, PAGE_ADDRESS | mask(2, 0)),
+        IRTA => half(offset, PAGE_ADDRESS | mask(11, 11) | mask(3, 0)),
+        IVA => half(offset, PAGE_ADDRESS | mask(6, 0)),
+        IOTLB => half(offset, iotlb::WRITABLE),
+        _ => match offset.checked_sub(if offset < IECTL { FECTL } else { IECTL }) {
+            // Data, address and upper address of an event.
+            Some(4) => mask(15, 0) as u32,
+            Some(8) => mask(31, 2) as u32,
+            Some(12) => mask(31, 8) as u32,
+            _ => 0,
+        },
+    }
+}
+
+/// The half of a 64-bit value that the word at `offset` holds.
+const fn half(offset: u64, value: u64) -> u32 {
+    if offset & 4 == 0 { value as u32 } else { bits(value, 63, 32) as u32 }
+}
+
+#[cfg(test)]
+mod tests;
