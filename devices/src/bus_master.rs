@@ -1,7 +1,7 @@
 //! The only way from a device to guest memory and to the guest's interrupt controllers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use iommu::{Access, Blocked, GuestAddress, Iova, MsiMessage, SourceId};
 use pci::Location;
@@ -47,7 +47,8 @@ pub struct BusMaster {
     memory: Arc<GuestRam>,
     remapping: Remapping,
     interrupts: InterruptSource,
-    enabled: AtomicBool,
+    /// The Bus Master bit. Shared while a request is under way, so that clearing the bit waits for it.
+    enabled: RwLock<bool>,
 }
 
 impl BusMaster {
@@ -59,7 +60,7 @@ impl BusMaster {
         sink: Arc<dyn MsiSink>,
     ) -> Self {
         let interrupts = InterruptSource::new(remapping.clone(), sink);
-        Self { location, memory, remapping, interrupts, enabled: AtomicBool::new(false) }
+        Self { location, memory, remapping, interrupts, enabled: RwLock::new(false) }
     }
 
     /// The requester ID of whatever is sent now.
@@ -67,9 +68,14 @@ impl BusMaster {
         SourceId(self.location.bdf().0)
     }
 
-    /// Follows the Bus Master bit of the command register.
+    /// What stands between the function and memory.
+    pub fn remapping(&self) -> &Remapping {
+        &self.remapping
+    }
+
+    /// Follows the Bus Master bit of the command register. Once it is off, no access is under way any more.
     pub fn set_enabled(&self, enabled: bool) {
-        self.enabled.store(enabled, Ordering::Release);
+        *self.enabled.write().unwrap_or_else(PoisonError::into_inner) = enabled;
     }
 
     /// Reads memory into `data`. On an error the bytes before the address at fault have been read.
@@ -92,7 +98,10 @@ impl BusMaster {
                 Ok(word) if iova.0.is_multiple_of(4) => {
                     self.send(MsiMessage { address: iova.0, data: u32::from_le_bytes(word) })
                 }
-                _ => self.check_enabled().and(Err(DmaError::MalformedInterrupt(iova.0))),
+                _ => {
+                    drop(self.enabled()?);
+                    Err(DmaError::MalformedInterrupt(iova.0))
+                }
             };
         }
         let mut done = 0;
@@ -119,12 +128,14 @@ impl BusMaster {
 
     /// Sends a message-signalled interrupt.
     pub fn send(&self, message: MsiMessage) -> Result<(), DmaError> {
-        self.check_enabled()?;
+        let _enabled = self.enabled()?;
         Ok(self.interrupts.send(self.source_id(), message)?)
     }
 
-    fn check_enabled(&self) -> Result<(), DmaError> {
-        if self.enabled.load(Ordering::Acquire) { Ok(()) } else { Err(DmaError::NotMaster) }
+    /// Leave to send, as long as it is kept. A thread never holds two.
+    fn enabled(&self) -> Result<RwLockReadGuard<'_, bool>, DmaError> {
+        let enabled = self.enabled.read().unwrap_or_else(PoisonError::into_inner);
+        if *enabled { Ok(enabled) } else { Err(DmaError::NotMaster) }
     }
 
     /// Does `work` on the one aligned `T` at `iova`, which no page boundary divides.
@@ -170,7 +181,7 @@ impl BusMaster {
         access: Access,
         work: impl FnOnce(GuestAddress, u64) -> Result<R, DmaError>,
     ) -> Result<R, DmaError> {
-        self.check_enabled()?;
+        let _enabled = self.enabled()?;
         if INTERRUPT_RANGE.contains(&iova.0) {
             return Err(DmaError::MalformedInterrupt(iova.0));
         }

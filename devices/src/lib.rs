@@ -5,12 +5,17 @@
 
 mod bus;
 mod bus_master;
+mod edu;
+mod emulated;
 mod interrupt;
 pub mod platform;
 pub mod vfio;
+#[cfg(test)]
+mod testing;
 
 pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
 pub use bus_master::{BusMaster, DmaError, Remapping, VtdUnit};
+pub use edu::Edu;
 pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
 
 /// Guest RAM, shared by every device.
