@@ -12,11 +12,13 @@ pub mod platform;
 pub mod vfio;
 #[cfg(test)]
 mod testing;
+mod virtio;
 
 pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
 pub use bus_master::{BusMaster, DmaError, Remapping, VtdUnit};
 pub use edu::Edu;
 pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
+pub use virtio::{Disk, DiskError, VirtioError, VirtioFunction};
 
 /// Guest RAM, shared by every device.
 pub type GuestRam = vm_memory::GuestMemoryMmap<()>;
