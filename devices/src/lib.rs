@@ -9,9 +9,9 @@ mod edu;
 mod emulated;
 mod interrupt;
 pub mod platform;
-pub mod vfio;
 #[cfg(test)]
 mod testing;
+pub mod vfio;
 mod virtio;
 
 pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
