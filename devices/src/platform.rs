@@ -1,7 +1,10 @@
 //! The devices every PC has: interrupt controllers, timers, serial port, power.
 
+mod clock;
 mod ioapic;
+mod pm;
 mod power;
+mod serial;
 #[cfg(test)]
 mod testing;
 mod wide;
@@ -9,8 +12,11 @@ mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use clock::{Clock, HostClock, Timed, TimerEvents};
 pub use ioapic::{IoApic, LevelPins, PINS, PinRoutes};
+pub use pm::PowerManagement;
 pub use power::{DebugExit, Power, PowerRequest, ResetControl};
+pub use serial::{Serial, SerialOutput};
 pub use wire::Wire;
 
 /// Locks a device's state. Every state is valid between two statements, so that a panic elsewhere is no
