@@ -1,6 +1,8 @@
 //! The devices every PC has: interrupt controllers, timers, serial port, power.
 
 mod clock;
+mod cmos;
+mod i8042;
 mod ioapic;
 mod pm;
 mod power;
@@ -13,6 +15,8 @@ mod wire;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use clock::{Clock, HostClock, Timed, TimerEvents};
+pub use cmos::{Cmos, MemorySize};
+pub use i8042::I8042;
 pub use ioapic::{IoApic, LevelPins, PINS, PinRoutes};
 pub use pm::PowerManagement;
 pub use power::{DebugExit, Power, PowerRequest, ResetControl};
