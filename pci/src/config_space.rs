@@ -57,11 +57,13 @@ impl Register {
     }
 
     /// Software may write these bits.
+    #[must_use]
     pub const fn writable(self, mask: u32) -> Self {
         Self { writable: mask, ..self }
     }
 
     /// Software clears these bits by writing ones to them, and can do nothing else to them.
+    #[must_use]
     pub const fn cleared_by_one(self, mask: u32) -> Self {
         Self { clearable: mask, ..self }
     }

@@ -1,0 +1,87 @@
+//! After a change: looking at what functions and bridges now say, and telling those whom it concerns.
+
+use std::sync::Arc;
+
+use super::RootComplex;
+use crate::map::{Map, Reached};
+use crate::topology::{NodeId, Topology};
+use crate::{BAR_COUNT, BarRange, Function};
+
+impl RootComplex {
+    /// Refreshes if the last write to function `id` changed what it or anything behind it decodes.
+    pub(super) fn refresh_after_write(&self, topology: &mut Topology, id: NodeId) {
+        let node = topology.node(id);
+        let bars_changed = node.function.bars() != node.decoded;
+        let bridge_changed =
+            node.bridge.as_ref().is_some_and(|bridge| bridge.port.forwarding() != bridge.forwarding);
+        if bars_changed || bridge_changed {
+            self.refresh(topology);
+        }
+    }
+
+    /// Brings everything in line with the registers of all functions. On return all of them know.
+    pub(super) fn refresh(&self, topology: &mut Topology) {
+        note_registers(topology);
+        let renumbered = renumber(topology);
+        let (map, reached) = Map::draw(topology);
+        self.map.store(Arc::new(map));
+        for function in renumbered {
+            function.renumbered();
+        }
+        tell_reached(topology, &reached);
+    }
+}
+
+/// Asks every function and bridge what it decodes. What is behind a link that went down is reset first.
+fn note_registers(topology: &mut Topology) {
+    for id in topology.below(Topology::ROOT) {
+        let node = topology.node_mut(id);
+        node.decoded = node.function.bars();
+        let Some(bridge) = &mut node.bridge else { continue };
+        let forwarding = bridge.port.forwarding();
+        let went_down = bridge.forwarding.link_up && !forwarding.link_up;
+        bridge.forwarding = forwarding;
+        if went_down {
+            let below = bridge.below;
+            // They come after their bridge, so they will be asked after their reset.
+            for id in topology.below(below) {
+                topology.node(id).function.reset();
+            }
+        }
+    }
+}
+
+/// Gives buses the numbers that their bridges say; returns the functions on those that changed.
+fn renumber(topology: &Topology) -> Vec<Arc<dyn Function>> {
+    let mut renumbered = Vec::new();
+    for id in topology.below(Topology::ROOT) {
+        let Some(bridge) = &topology.node(id).bridge else { continue };
+        let number = topology.number(bridge.below);
+        if number.get() != bridge.forwarding.secondary {
+            number.set(bridge.forwarding.secondary);
+            let on_bus = topology.on_bus(bridge.below);
+            renumbered.extend(on_bus.map(|id| topology.node(id).function.clone()));
+        }
+    }
+    renumbered
+}
+
+/// Tells functions what is reached of them. First all let go of what they lost, so that nobody takes an
+/// address that somebody else still holds.
+fn tell_reached(topology: &mut Topology, reached: &Reached) {
+    for (id, new) in reached.iter().enumerate() {
+        let old = topology.node(id).told;
+        tell(topology, id, std::array::from_fn(|bar| if old[bar] == new[bar] { old[bar] } else { None }));
+    }
+    for (id, new) in reached.iter().enumerate() {
+        tell(topology, id, *new);
+    }
+}
+
+fn tell(topology: &mut Topology, id: NodeId, bars: [Option<BarRange>; BAR_COUNT]) {
+    let node = topology.node_mut(id);
+    if node.told != bars {
+        node.told = bars;
+        node.function.reachable(&bars);
+    }
+}

@@ -1,0 +1,53 @@
+mod config;
+mod decoding;
+mod hostile;
+mod numbering;
+
+use std::sync::Arc;
+
+use crate::testing::{Probe, WINDOWS};
+use crate::{Bar, BarKind, Bdf, Bus, RootComplex};
+
+const HOST_BRIDGE: Bdf = Bdf::new(0, 0, 0);
+const ISA_BRIDGE: Bdf = Bdf::new(0, 0x1F, 0);
+
+/// 16 KiB of registers, and 32 ports.
+const BARS: [(usize, Bar); 2] =
+    [(0, Bar { kind: BarKind::Memory32, size: 0x4000 }), (2, Bar { kind: BarKind::Port, size: 32 })];
+
+fn plug(complex: &RootComplex, bus: Bus, device: u8, mark: u8, bars: &[(usize, Bar)]) -> Arc<Probe> {
+    let slot = complex.slot(bus, device, 0).unwrap();
+    let probe = Probe::new(slot.location(), mark, bars);
+    complex.plug(slot, probe.clone());
+    probe
+}
+
+/// A probe at 00:04.0, and one behind each of the root ports 00:05.0 and 00:06.0, all assigned.
+struct Machine {
+    complex: RootComplex,
+    root: Arc<Probe>,
+    first: Arc<Probe>,
+    second: Arc<Probe>,
+}
+
+const ROOT: Bdf = Bdf::new(0, 4, 0);
+const FIRST_PORT: Bdf = Bdf::new(0, 5, 0);
+const SECOND_PORT: Bdf = Bdf::new(0, 6, 0);
+const FIRST: Bdf = Bdf::new(1, 0, 0);
+const SECOND: Bdf = Bdf::new(2, 0, 0);
+
+fn machine() -> Machine {
+    let complex = RootComplex::new(WINDOWS);
+    let root = plug(&complex, complex.root_bus(), 4, 1, &BARS);
+    let behind = |device, mark| {
+        let bus = complex.add_root_port(device, 0).unwrap();
+        plug(&complex, bus, 0, mark, &BARS)
+    };
+    let first = behind(5, 2);
+    let second = behind(6, 3);
+    complex.assign_resources(|wire| 16 + (wire.device + wire.pin.index()) % 8).unwrap();
+    for probe in [&root, &first, &second] {
+        probe.events();
+    }
+    Machine { complex, root, first, second }
+}

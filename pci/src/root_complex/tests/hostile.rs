@@ -1,0 +1,1 @@
+//! A guest that writes whatever it likes.

@@ -1,0 +1,275 @@
+//! The tree of buses and functions as it was built, whatever numbers the guest gives it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::interrupt::InterruptRoute;
+use crate::root_port::{Forwarding, RootPort};
+use crate::{BAR_COUNT, BarRange, Bdf, BusNumber, Function, InterruptPin, InterruptWire, Location};
+
+/// The addresses that the host bridge passes on to PCI. What a function decodes outside of them nobody
+/// reaches, so that a BAR can hide neither RAM nor the platform's own registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Memory below 4 GiB.
+    pub memory32: Range<u64>,
+    /// Memory above 4 GiB; may be empty.
+    pub memory64: Range<u64>,
+    /// Ports.
+    pub ports: Range<u64>,
+}
+
+/// A bus, whatever its number is: the handle to put something on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bus(pub(crate) usize);
+
+/// A reserved place on a bus. It is not empty before [`crate::RootComplex::plug`] has filled it, nor free for
+/// anybody else.
+#[derive(Debug)]
+pub struct Slot {
+    pub(crate) bus: Bus,
+    location: Location,
+    route: InterruptRoute,
+}
+
+impl Slot {
+    /// Where a function in this slot is, live.
+    pub fn location(&self) -> Location {
+        self.location.clone()
+    }
+
+    /// Where the interrupt pin `pin` of a function in this slot comes out.
+    pub fn interrupt_wire(&self, pin: InterruptPin) -> InterruptWire {
+        self.route.wire(pin)
+    }
+}
+
+/// Why a place cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Something is there already, or has reserved it.
+    #[error("Device {device:02x}.{function} of this bus is taken")]
+    Taken {
+        /// Device number.
+        device: u8,
+        /// Function number.
+        function: u8,
+    },
+    /// There is no such place: devices go to 31, functions to 7, and the link behind a root port has one
+    /// device only, number 0.
+    #[error("This bus has no device {device:02x}.{function}")]
+    NoSuchPlace {
+        /// Device number.
+        device: u8,
+        /// Function number.
+        function: u8,
+    },
+}
+
+/// What a function is to those who describe the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// The end of a branch.
+    Endpoint,
+    /// A bridge with a bus behind it.
+    Bridge,
+}
+
+/// One function of the machine as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedFunction {
+    /// Its numbers now.
+    pub bdf: Bdf,
+    /// What it is.
+    pub kind: FunctionKind,
+    /// Device and function numbers from the root bus down to it, itself included: bus numbers change, this
+    /// does not.
+    pub path: Vec<(u8, u8)>,
+}
+
+/// The index of a function in [`Topology::nodes`].
+pub(crate) type NodeId = usize;
+
+/// One function and what is known about it since the last refresh.
+pub(crate) struct Node {
+    pub(crate) location: Location,
+    pub(crate) bus: Bus,
+    pub(crate) function: Arc<dyn Function>,
+    pub(crate) bridge: Option<Bridge>,
+    /// What the function said it decodes.
+    pub(crate) decoded: [Option<BarRange>; BAR_COUNT],
+    /// What the function has been told that the guest reaches.
+    pub(crate) told: [Option<BarRange>; BAR_COUNT],
+}
+
+/// What makes a function a bridge.
+pub(crate) struct Bridge {
+    pub(crate) port: Arc<RootPort>,
+    pub(crate) below: Bus,
+    /// What the bridge said it lets through.
+    pub(crate) forwarding: Forwarding,
+}
+
+/// One bus.
+struct BusNode {
+    number: BusNumber,
+    /// The bridge above; the root bus has none.
+    above: Option<NodeId>,
+    /// Pins of a device on this bus start here.
+    route: Option<InterruptRoute>,
+    /// By device and function number: reserved, or filled.
+    places: BTreeMap<(u8, u8), Option<NodeId>>,
+}
+
+/// All buses and functions. Nothing is ever removed, so indices stay good.
+pub(crate) struct Topology {
+    pub(crate) windows: Windows,
+    buses: Vec<BusNode>,
+    nodes: Vec<Node>,
+}
+
+impl Topology {
+    pub(crate) const ROOT: Bus = Bus(0);
+
+    /// An empty root bus, number 0.
+    pub(crate) fn new(windows: Windows) -> Self {
+        let root = BusNode { number: BusNumber::new(0), above: None, route: None, places: BTreeMap::new() };
+        Self { windows, buses: vec![root], nodes: Vec::new() }
+    }
+
+    /// Reserves a place.
+    pub(crate) fn reserve(&mut self, bus: Bus, device: u8, function: u8) -> Result<Slot, PlaceError> {
+        let node = &mut self.buses[bus.0];
+        let devices = if node.above.is_some() { 0..1 } else { 0..32 };
+        if !devices.contains(&device) || function > 7 {
+            return Err(PlaceError::NoSuchPlace { device, function });
+        }
+        if node.places.contains_key(&(device, function)) {
+            return Err(PlaceError::Taken { device, function });
+        }
+        node.places.insert((device, function), None);
+        let route = match node.route {
+            None => InterruptRoute::on_root_bus(device),
+            Some(bridge) => bridge.behind(device),
+        };
+        Ok(Slot { bus, location: Location::new(node.number.clone(), device, function), route })
+    }
+
+    /// The lowest device number of which no function is taken.
+    pub(crate) fn free_device(&self, bus: Bus) -> Option<u8> {
+        let node = &self.buses[bus.0];
+        let devices = if node.above.is_some() { 0..1 } else { 0..32 };
+        devices.into_iter().find(|&device| node.places.range((device, 0)..=(device, 7)).next().is_none())
+    }
+
+    /// Puts a function in its slot.
+    pub(crate) fn plug(&mut self, slot: Slot, function: Arc<dyn Function>) -> NodeId {
+        let node = Node {
+            location: slot.location,
+            bus: slot.bus,
+            function,
+            bridge: None,
+            decoded: [None; BAR_COUNT],
+            told: [None; BAR_COUNT],
+        };
+        let id = self.nodes.len();
+        let place = (node.location.device(), node.location.function());
+        let bus = &mut self.buses[slot.bus.0];
+        bus.places.insert(place, Some(id));
+        let above = bus.above;
+        self.nodes.push(node);
+        if let Some(bridge) = above.and_then(|above| self.nodes[above].bridge.as_ref()) {
+            bridge.port.occupy();
+        }
+        id
+    }
+
+    /// Puts a root port in a slot; gives the bus behind it.
+    pub(crate) fn plug_port(&mut self, slot: Slot, port: Arc<RootPort>) -> Bus {
+        let route = slot.route;
+        let id = self.plug(slot, port.clone());
+        let below = Bus(self.buses.len());
+        self.buses.push(BusNode {
+            number: BusNumber::default(),
+            above: Some(id),
+            route: Some(route),
+            places: BTreeMap::new(),
+        });
+        let forwarding = port.forwarding();
+        self.nodes[id].bridge = Some(Bridge { port, below, forwarding });
+        below
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id]
+    }
+
+    /// The number of a bus.
+    pub(crate) fn number(&self, bus: Bus) -> &BusNumber {
+        &self.buses[bus.0].number
+    }
+
+    /// How the pins of a function come out on the root bus.
+    pub(crate) fn interrupt_route(&self, id: NodeId) -> InterruptRoute {
+        let node = &self.nodes[id];
+        match self.buses[node.bus.0].route {
+            None => InterruptRoute::on_root_bus(node.location.device()),
+            Some(bridge) => bridge.behind(node.location.device()),
+        }
+    }
+
+    /// How many buses there are: their handles are the numbers below.
+    pub(crate) fn bus_count(&self) -> usize {
+        self.buses.len()
+    }
+
+    /// The functions on a bus, by device and function number.
+    pub(crate) fn on_bus(&self, bus: Bus) -> impl Iterator<Item = NodeId> + '_ {
+        self.buses[bus.0].places.values().copied().flatten()
+    }
+
+    /// Whether the device has a function besides function 0.
+    pub(crate) fn is_multifunction(&self, bus: Bus, device: u8) -> bool {
+        self.buses[bus.0].places.range((device, 1)..=(device, 7)).any(|(_, place)| place.is_some())
+    }
+
+    /// Everything on `bus` and behind it: each bridge comes right before what is behind it.
+    pub(crate) fn below(&self, bus: Bus) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        self.collect(bus, &mut found);
+        found
+    }
+
+    fn collect(&self, bus: Bus, found: &mut Vec<NodeId>) {
+        for id in self.on_bus(bus) {
+            found.push(id);
+            if let Some(bridge) = &self.nodes[id].bridge {
+                self.collect(bridge.below, found);
+            }
+        }
+    }
+
+    /// Every function, for those who describe the machine.
+    pub(crate) fn describe(&self) -> Vec<PlacedFunction> {
+        self.below(Self::ROOT)
+            .into_iter()
+            .map(|id| {
+                let node = &self.nodes[id];
+                let kind = if node.bridge.is_some() { FunctionKind::Bridge } else { FunctionKind::Endpoint };
+                PlacedFunction { bdf: node.location.bdf(), kind, path: self.path(id) }
+            })
+            .collect()
+    }
+
+    fn path(&self, id: NodeId) -> Vec<(u8, u8)> {
+        let node = &self.nodes[id];
+        let mut path = self.buses[node.bus.0].above.map_or_else(Vec::new, |above| self.path(above));
+        path.push((node.location.device(), node.location.function()));
+        path
+    }
+}
