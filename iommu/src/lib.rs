@@ -23,6 +23,8 @@ mod registers;
 
 mod shadow;
 mod spec;
+#[cfg(test)]
+mod testing;
 mod translate;
 mod types;
 mod unit;

@@ -124,3 +124,6 @@ impl<M: TableMemory + 'static> Unit<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

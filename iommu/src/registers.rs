@@ -53,7 +53,7 @@ impl Registers {
     pub(crate) fn words_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, u32)> {
         let data = if is_access(offset, data.len()) { data } else { &[] };
         let words = data.chunks_exact(4).filter_map(|word| word.try_into().ok()).map(u32::from_le_bytes);
-        (offset..).step_by(4).zip(words)
+        words.enumerate().map(move |(index, word)| (offset + index as u64 * 4, word))
     }
 
     /// Stores what software may change of the word at `offset`; gives the word as it then is.

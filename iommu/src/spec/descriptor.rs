@@ -130,3 +130,6 @@ fn check_reserved(raw: [u64; 2], reserved: [u64; 2]) -> Result<(), QueueError> {
         Err(QueueError::ReservedField)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ fn read_entry(memory: &impl TableMemory, table: GuestAddress, index: u8) -> Opti
     let high = GuestAddress(low.0 | 8);
     Some([memory.read_u64(low).ok()?, memory.read_u64(high).ok()?])
 }
+
+#[cfg(test)]
+mod tests;

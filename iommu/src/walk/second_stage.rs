@@ -75,3 +75,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
