@@ -6,7 +6,7 @@ use std::time::Duration;
 use iommu::MsiMessage;
 use proptest::prelude::*;
 
-use super::{Clock, Power, PowerRequest};
+use super::{Clock, LevelPins, PinRoutes, Power, PowerRequest};
 use crate::{InterruptLine, MsiSink, PortDevice, PortRange};
 
 /// Remembers what it was told, in order.
@@ -117,4 +117,11 @@ pub(crate) fn inb(device: &dyn PortDevice, port: u16) -> u8 {
 /// Writes one byte.
 pub(crate) fn outb(device: &dyn PortDevice, port: u16, value: u8) {
     device.write(port, &[value]);
+}
+
+/// A machine that needs to know nothing.
+pub(crate) struct Ignored;
+
+impl PinRoutes for Ignored {
+    fn changed(&self, _pins: &LevelPins) {}
 }
