@@ -19,7 +19,14 @@ done
 . /lib/rig.sh
 
 if grep -qw rig.shell /proc/cmdline; then
-    cat /etc/motd 2>/dev/null
+    echo 6 >/proc/sys/kernel/printk
+    for bdf in $(sed -n 's/.*rig.bind=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' '); do
+        bind_vfio "$bdf" && echo "$bdf is bound to vfio-pci (group $(group_of "$bdf"))"
+    done
+    [ -e /bin/portcullis ] && cat <<END
+Try: portcullis run --kernel /guest/kernel --initrd /guest/initrd --cmdline "console=ttyS0 intel_iommu=on" --vfio BDF
+END
+    echo "Ctrl-A x ends this machine."
     setsid cttyhack sh -l
     poweroff -f
 fi

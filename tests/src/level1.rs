@@ -21,6 +21,8 @@ pub(crate) use channel::base64;
 pub use device::{Device, Disk};
 pub use image::Contents;
 
+/// A processor with AMD's virtualisation, without what emulation lacks of it.
+const PROCESSOR: &str = "EPYC,+svm,+npt,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec";
 /// How long an L1 may take to its first process.
 const BOOT: Duration = Duration::from_secs(90);
 /// How long a whole session may take, whatever happens in it.
@@ -174,10 +176,12 @@ impl Drop for Level1 {
 
 /// Boots an L1 whose console is this terminal, with a shell on it; returns when it is left.
 pub fn shell(parts: &Parts, config: &Config, folder: &Path) -> Result<()> {
-    let config = Config { cmdline: format!("{} rig.shell", config.cmdline), ..config.clone() };
+    let bound: Vec<_> = config.devices.iter().map(|device| device.address(&config.devices)).collect();
+    let cmdline = format!("{} rig.shell rig.bind={}", config.cmdline, bound.join(","));
+    let config = Config { cmdline, ..config.clone() };
     let machine = Machine::prepare(parts, &config, folder)?;
     let mut command = Command::new(&machine.command[0]);
-    command.args(&machine.command[1..]).arg("-nographic");
+    command.args(&machine.command[1..]).args(["-display", "none", "-serial", "mon:stdio"]);
     command.status().map_err(host_error("cannot start QEMU"))?;
     Ok(())
 }
@@ -202,7 +206,7 @@ impl Machine {
         let mut disks = Vec::new();
         let text = |value: &str| value.to_owned();
         command.extend(["-M", "q35,kernel-irqchip=off", "-accel", "tcg,thread=multi"].map(text));
-        command.extend(["-cpu", "EPYC,+svm,+npt", "-smp", "2", "-m"].map(text));
+        command.extend(["-cpu", PROCESSOR, "-smp", "2", "-m"].map(text));
         command.extend([
             config.memory.to_string(),
             text("-device"),

@@ -16,4 +16,4 @@ pub fn named(name: &str) -> Option<Session> {
 }
 
 /// Where the first NVMe drive stands in L1.
-const NVME: &str = crate::level1::Device::Nvme.location();
+const NVME: &str = "0000:00:05.0";

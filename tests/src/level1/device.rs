@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// Size of the disks behind NVMe drives.
 const DISK_SIZE: usize = 16 << 20;
 
-/// A device of an L1. Where it stands does not depend on the others: see [`Device::location`].
+/// A device of an L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// An NVMe drive on the root bus, in a group of its own.
@@ -71,15 +71,21 @@ impl Device {
         }
     }
 
-    /// Where scripts in L1 find it: an address, or the folder of the port it is behind.
-    pub const fn location(self) -> &'static str {
-        match self {
-            Self::Nvme => "0000:00:05.0",
-            Self::NvmeBehindPort => "/sys/bus/pci/devices/0000:00:10.0/*:00.0",
-            Self::Igb => "/sys/bus/pci/devices/0000:00:11.0/*:00.0",
-            Self::Pair => "/sys/bus/pci/devices/0000:00:12.0/*:01.0",
-            Self::E1000e => "0000:00:06.0",
+    /// Whether it is behind a port or a bridge, and so on a bus of its own.
+    const fn is_behind_port(self) -> bool {
+        !matches!(self, Self::Nvme | Self::E1000e)
+    }
+
+    /// Its address in an L1 with the devices `among`; of a pair, that of the first.
+    pub fn address(self, among: &[Self]) -> String {
+        if !self.is_behind_port() {
+            return format!("0000:00:{:02x}.0", self.slot());
         }
+        // The firmware numbers buses in the order of the ports.
+        let before = |other: &&Self| other.is_behind_port() && other.slot() < self.slot();
+        let bus = 1 + among.iter().filter(before).count();
+        let slot = if self == Self::Pair { 1 } else { 0 };
+        format!("0000:{bus:02x}:{slot:02x}.0")
     }
 
     /// QEMU's arguments for the device, and the disk they name.
@@ -130,4 +136,18 @@ fn pattern(seed: u64) -> Vec<u8> {
         bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Device;
+
+    #[test]
+    fn buses_are_numbered_in_the_order_of_the_ports() {
+        let among = [Device::Igb, Device::Nvme, Device::NvmeBehindPort];
+        assert_eq!(Device::Nvme.address(&among), "0000:00:05.0");
+        assert_eq!(Device::NvmeBehindPort.address(&among), "0000:01:00.0");
+        assert_eq!(Device::Igb.address(&among), "0000:02:00.0");
+        assert_eq!(Device::Igb.address(&[Device::Igb]), "0000:01:00.0");
+    }
 }
