@@ -14,6 +14,7 @@ mount -t tmpfs tmpfs /tmp
 for module in $(cat /modules/order 2>/dev/null); do
     insmod "/modules/$module.ko" || echo "@@ cannot load $module"
 done
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 . /lib/rig.sh
 if [ -e /script ]; then
     (. /script)
@@ -24,7 +25,7 @@ else
 fi
 echo "@@ kernel log"
 # Warnings and worse, and what the tests look for: every byte on the console costs a guest exit or two.
-dmesg -r | grep -iE '^<[0-4]>|DMAR|IOMMU|swiotlb|nvme|remap|x2apic|WARNING|BUG|Call Trace|soft lockup'
+dmesg -r | grep -iE '^<[0-4]>|DMAR|IOMMU|swiotlb|nvme|remap|x2apic|WARNING|BUG|smp:|Call Trace|soft lockup'
 echo "@@ status $status"
 sync
 poweroff -f

@@ -22,6 +22,23 @@ pub enum Viommu {
     Off,
 }
 
+/// A device that the VMM emulates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Emulated {
+    /// An `edu` in a slot of the root bus, whose DMA reaches the addresses under a mask.
+    Edu {
+        /// Its slot and function, as in `04.0`.
+        place: String,
+        /// Its mask.
+        mask: u64,
+    },
+    /// A virtio disk.
+    Disk {
+        /// Its image, a file of L1.
+        image: String,
+    },
+}
+
 /// A guest and its VMM.
 #[derive(Clone, Debug)]
 pub struct Guest {
@@ -37,6 +54,8 @@ pub struct Guest {
     pub cmdline: String,
     /// L1's addresses of the functions assigned to it.
     pub assigned: Vec<String>,
+    /// Devices that its VMM emulates.
+    pub emulated: Vec<Emulated>,
     /// Added to the VMM's command line.
     pub options: Vec<String>,
     /// What its first process runs, a shell script.
@@ -53,6 +72,7 @@ impl Guest {
             viommu: Viommu::On,
             cmdline: "intel_iommu=on iommu.strict=1".into(),
             assigned: Vec::new(),
+            emulated: Vec::new(),
             options: Vec::new(),
             script: script.into(),
         }
@@ -97,6 +117,13 @@ impl Guest {
     #[must_use]
     pub fn assign(mut self, address: &str) -> Self {
         self.assigned.push(address.to_owned());
+        self
+    }
+
+    /// With a device that its VMM emulates.
+    #[must_use]
+    pub fn emulate(mut self, device: Emulated) -> Self {
+        self.emulated.push(device);
         self
     }
 
@@ -147,6 +174,15 @@ impl Guest {
         for address in &self.assigned {
             add("--vfio", address.clone());
         }
+        for device in &self.emulated {
+            add(
+                "--device",
+                match device {
+                    Emulated::Edu { place, mask } => format!("edu,addr={place},dma-mask={mask:#x}"),
+                    Emulated::Disk { image } => format!("virtio-blk,path={image}"),
+                },
+            );
+        }
         if self.viommu == Viommu::Off {
             add("--iommu", "off".into());
         }
@@ -167,6 +203,17 @@ impl Guest {
         add("-m", format!("{}M", self.memory));
         if self.viommu == Viommu::On {
             add("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48".into());
+        }
+        for device in &self.emulated {
+            match device {
+                Emulated::Edu { place, mask } => {
+                    add("-device", format!("edu,addr={place},dma_mask={mask:#x}"));
+                }
+                Emulated::Disk { image } => {
+                    add("-drive", format!("file={image},format=raw,if=none,id=disk"));
+                    add("-device", "virtio-blk-pci,drive=disk,iommu_platform=on,disable-legacy=on".into());
+                }
+            }
         }
         for address in &self.assigned {
             add("-device", format!("vfio-pci,host={address}"));

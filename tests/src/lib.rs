@@ -21,3 +21,4 @@ pub mod parts;
 pub mod program;
 pub mod scenario;
 pub mod scenarios;
+pub mod skip;

@@ -82,7 +82,7 @@ impl Scenario {
     }
 
     /// A line like `pattern` must appear on the guest's console. `*` stands for anything; `{nvme.sha256}` for the
-    /// SHA-256 of that drive's image.
+    /// SHA-256 of that drive's image, `{nvme-before.sha256}` for what it was before the guest started.
     #[must_use]
     pub fn appears(mut self, pattern: &str) -> Self {
         self.appears.push(pattern.to_owned());

@@ -1,13 +1,15 @@
 //! Every session of the rig.
 
 mod boot;
+mod nvme;
 mod peer;
+mod stray;
 
 use crate::scenario::Session;
 
 /// All sessions, in the order in which it makes sense to run them.
 pub fn all() -> Vec<Session> {
-    vec![peer::session(), boot::session()]
+    vec![peer::session(), boot::smoke(), boot::session(), nvme::session(), stray::session()]
 }
 
 /// The session called `name`.

@@ -84,7 +84,7 @@ impl Device {
         // The firmware numbers buses in the order of the ports.
         let before = |other: &&Self| other.is_behind_port() && other.slot() < self.slot();
         let bus = 1 + among.iter().filter(before).count();
-        let slot = if self == Self::Pair { 1 } else { 0 };
+        let slot = u8::from(self == Self::Pair);
         format!("0000:{bus:02x}:{slot:02x}.0")
     }
 

@@ -19,6 +19,8 @@ pub struct Evidence {
     pub elapsed: Duration,
     /// The images behind L1's drives, as they are now.
     pub disks: Vec<Disk>,
+    /// The SHA-256 of each image before the guest started.
+    pub before: Vec<String>,
 }
 
 impl Evidence {
@@ -43,6 +45,7 @@ impl Evidence {
             }
         }
         for pattern in &scenario.level1_appears {
+            let pattern = &self.with_checksums(pattern);
             if !self.level1.lines().any(|line| matches(line, pattern)) {
                 problems.push(format!("L1 never said: {pattern}"));
             }
@@ -65,10 +68,12 @@ impl Evidence {
 
     fn with_checksums(&self, pattern: &str) -> String {
         let mut pattern = pattern.to_owned();
-        for disk in &self.disks {
-            let name = format!("{{{}.sha256}}", disk.device.name());
-            if pattern.contains(&name) {
-                pattern = pattern.replace(&name, &disk.sha256().unwrap_or_else(|error| error.to_string()));
+        for (disk, before) in self.disks.iter().zip(&self.before) {
+            let name = disk.device.name();
+            pattern = pattern.replace(&format!("{{{name}-before.sha256}}"), before);
+            let now = format!("{{{name}.sha256}}");
+            if pattern.contains(&now) {
+                pattern = pattern.replace(&now, &disk.sha256().unwrap_or_else(|error| error.to_string()));
             }
         }
         pattern

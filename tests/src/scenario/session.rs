@@ -38,6 +38,16 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.elapsed.as_secs_f64();
+        match &self.failure {
+            None => write!(f, "{} ({seconds:.1} s): ok", self.scenario),
+            Some(failure) => write!(f, "{} ({seconds:.1} s): FAILED\n{failure}", self.scenario),
+        }
+    }
+}
+
 /// What was wrong with a scenario.
 #[derive(Debug)]
 pub struct Failure {
@@ -127,7 +137,8 @@ fn boot(parts: &Parts, config: &Config, folder: &Path) -> Result<Level1, Level1E
 
 /// Runs one scenario.
 fn gather(level1: &mut Level1, scenario: &Scenario) -> Result<Evidence, Level1Error> {
-    let before = level1.run(&format!("dmesg -C\n{}", scenario.before), ERRAND)?;
+    let before = level1.run(&format!("dmesg -c >/dev/null\n{}", scenario.before), ERRAND)?;
+    let checksums = level1.disks().iter().map(|disk| disk.sha256().unwrap_or_default()).collect();
     let start = Instant::now();
     let guest: Output = level1.run(&scenario.guest.job(), scenario.budget)?;
     let elapsed = start.elapsed();
@@ -138,6 +149,7 @@ fn gather(level1: &mut Level1, scenario: &Scenario) -> Result<Evidence, Level1Er
         status: guest.status,
         elapsed,
         disks: level1.disks().to_vec(),
+        before: checksums,
     })
 }
 

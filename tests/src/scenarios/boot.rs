@@ -3,6 +3,17 @@
 use crate::guest::Guest;
 use crate::scenario::{Scenario, Session};
 
+/// One look at everything, for the quick tier: an assigned drive, translated and remapped.
+pub(super) fn smoke() -> Session {
+    let guest = Guest::new("sha256sum /dev/nvme0n1; grep nvme /proc/interrupts").assign(super::NVME);
+    let scenario = Scenario::new("nvme", guest)
+        .appears("{nvme.sha256}")
+        .appears("DMAR: IOMMU enabled")
+        .appears("DMAR-IR: Enabled IRQ remapping in x2apic mode")
+        .appears("IR-PCI-MSIX-*nvme0q1");
+    Session::new("smoke", "a guest reads an assigned NVMe drive through its own tables", vec![scenario])
+}
+
 pub(super) fn session() -> Session {
     let guest = || Guest::new("grep ttyS0 /proc/interrupts");
     let scenarios = vec![
@@ -12,8 +23,14 @@ pub(super) fn session() -> Session {
             .appears("DMAR-IR: Enabled IRQ remapping in x2apic mode")
             .appears("DMAR: dmar0: Using Queued invalidation")
             .appears("IR-IO-APIC*ttyS0"),
+        Scenario::new("two-processors", guest().cpus(2)).appears("smp: Brought up 1 node, 2 CPUs"),
+        Scenario::new("four-processors", guest().cpus(4)).appears("smp: Brought up 1 node, 4 CPUs"),
+        Scenario::new("small", guest().memory(512)),
+        Scenario::new("large", Guest::new("grep MemTotal /proc/meminfo").memory(6144))
+            .appears("MemTotal: * 5")
+            .within(90),
         Scenario::new("debug-exit", Guest::new("probe exit 21; sleep 10")).cut_short().status(43),
         Scenario::new("reboot", Guest::new("reboot -f; sleep 10")).cut_short(),
     ];
-    Session::new("boot", "Debian's kernel starts under Portcullis and ends cleanly", scenarios)
+    Session::new("boot", "Debian's kernel starts under Portcullis and ends cleanly", scenarios).memory(9216)
 }

@@ -2,8 +2,12 @@
 //!
 //! Its output is for the rig: lines that begin with "@@".
 
+mod edu;
+mod kexec;
+mod nvme;
 mod port;
 mod reads;
+mod vfio;
 
 use std::process::ExitCode;
 
@@ -20,6 +24,13 @@ struct Arguments {
 enum Command {
     /// Time direct reads of a block device, one at a time.
     Reads(reads::Reads),
+    /// Drive an `edu` device from user space.
+    #[command(subcommand)]
+    Edu(edu::Edu),
+    /// Start a second kernel.
+    Kexec(kexec::Kexec),
+    /// Drive an NVMe drive from user space and make it stray.
+    NvmeStray(nvme::Stray),
     /// Write a byte to the debug-exit port (0xf4), which ends the machine.
     Exit {
         /// The byte.
@@ -30,6 +41,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reads(reads) => reads.run(),
+        Command::Edu(edu) => edu.run(),
+        Command::Kexec(kexec) => kexec.run(),
+        Command::NvmeStray(stray) => stray.run(),
         Command::Exit { value } => port::write(0xf4, value),
     };
     match result {

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask …`.
 
 mod rig;
+mod test;
 
 use std::process::ExitCode;
 
@@ -18,11 +19,14 @@ enum Command {
     /// The nested rig: scenarios, a shell, or any command in an L1.
     #[command(subcommand)]
     Rig(rig::Rig),
+    /// Format, lints, and all tests that take minutes; with --all, those of the rig too.
+    Test(test::Test),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Rig(rig) => rig.run(),
+        Command::Test(test) => test.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

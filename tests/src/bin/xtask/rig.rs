@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use tests::guest::Vmm;
 use tests::level1::{self, Config, Contents, Device, Level1};
 use tests::parts::{Kernel, Parts};
 use tests::program::{Programs, target_folder};
@@ -22,6 +23,9 @@ pub(crate) enum Rig {
         /// What to run.
         #[arg(required = true)]
         names: Vec<String>,
+        /// Let QEMU run the guests, to see whether a scenario or the program is at fault.
+        #[arg(long)]
+        qemu: bool,
     },
     /// An interactive L1 with the program in it and its devices bound to vfio-pci. Ctrl-A x ends it.
     Shell(Machine),
@@ -119,7 +123,7 @@ impl Rig {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::List => list(),
-            Self::Run { names } => return run(&names),
+            Self::Run { names, qemu } => return run(&names, qemu),
             Self::Shell(machine) => shell(&machine)?,
             Self::Exec { machine, timeout, command } => return exec(&machine, timeout, &command),
             Self::Fetch => fetch()?,
@@ -137,27 +141,24 @@ fn list() {
     }
 }
 
-fn run(names: &[String]) -> anyhow::Result<ExitCode> {
+fn run(names: &[String], qemu: bool) -> anyhow::Result<ExitCode> {
     let mut failed = 0;
     for name in names {
         let (session, wanted) = name.split_once('/').map_or((name.as_str(), None), |(a, b)| (a, Some(b)));
-        let session = scenarios::named(session)
+        let mut session = scenarios::named(session)
             .with_context(|| format!("no session {session}; `cargo xtask rig list` names them"))?;
         if let Some(wanted) = wanted
             && !session.scenarios.iter().any(|scenario| scenario.name == wanted)
         {
             bail!("no scenario {name}; `cargo xtask rig list` names them");
         }
+        for scenario in session.scenarios.iter_mut().filter(|_| qemu) {
+            scenario.guest.vmm = Vmm::Qemu;
+        }
         let chosen = |it: &scenario::Scenario| wanted.is_none_or(|wanted| it.name == wanted);
         scenario::run(&session, &Settings::default(), chosen, |outcome| {
-            let seconds = outcome.elapsed.as_secs_f64();
-            match &outcome.failure {
-                None => println!("ok     {}/{} ({seconds:.1} s)", session.name, outcome.scenario),
-                Some(failure) => {
-                    failed += 1;
-                    println!("FAILED {}/{} ({seconds:.1} s)\n{failure}", session.name, outcome.scenario);
-                }
-            }
+            failed += usize::from(outcome.failure.is_some());
+            println!("{}/{outcome}", session.name);
         })?;
     }
     Ok(ExitCode::from(u8::from(failed > 0)))

@@ -1,0 +1,287 @@
+//! A PCI function driven from user space through VFIO: its registers and its DMA.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, RawFd};
+use std::ptr::NonNull;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+
+/// Bytes in a page.
+pub(crate) const PAGE: usize = 4096;
+
+/// Requests of `linux/vfio.h`, counted from `_IO(';', 100)`.
+mod request {
+    const fn number(offset: u64) -> u64 {
+        (b';' as u64) << 8 | (100 + offset)
+    }
+    pub(super) const SET_IOMMU: u64 = number(2);
+    pub(super) const GROUP_GET_STATUS: u64 = number(3);
+    pub(super) const GROUP_SET_CONTAINER: u64 = number(4);
+    pub(super) const GROUP_GET_DEVICE_FD: u64 = number(6);
+    pub(super) const DEVICE_GET_REGION_INFO: u64 = number(8);
+    pub(super) const DEVICE_RESET: u64 = number(11);
+    pub(super) const IOMMU_MAP_DMA: u64 = number(13);
+    pub(super) const IOMMU_UNMAP_DMA: u64 = number(14);
+    /// Version 2 of the type1 interface.
+    pub(super) const TYPE1_V2: u64 = 3;
+    /// The index of the region that is configuration space.
+    pub(super) const CONFIG: u32 = 7;
+}
+
+/// `struct vfio_group_status`.
+#[repr(C)]
+struct GroupStatus {
+    size: u32,
+    flags: u32,
+}
+
+/// `struct vfio_region_info`.
+#[repr(C)]
+#[derive(Default)]
+struct RegionInfo {
+    size: u32,
+    flags: u32,
+    index: u32,
+    capabilities: u32,
+    length: u64,
+    offset: u64,
+}
+
+/// `struct vfio_iommu_type1_dma_map`.
+#[repr(C)]
+struct DmaMap {
+    size: u32,
+    flags: u32,
+    address: u64,
+    iova: u64,
+    length: u64,
+}
+
+/// `struct vfio_iommu_type1_dma_unmap`.
+#[repr(C)]
+struct DmaUnmap {
+    size: u32,
+    flags: u32,
+    iova: u64,
+    length: u64,
+}
+
+/// An open function, alone in its container.
+pub(crate) struct Function {
+    container: File,
+    _group: File,
+    device: File,
+    registers: Mapping,
+}
+
+impl Function {
+    /// Opens the function at `address` (0000:00:04.0), which must be bound to vfio-pci, and enables its DMA.
+    pub(crate) fn open(address: &str) -> anyhow::Result<Self> {
+        let link = std::fs::read_link(format!("/sys/bus/pci/devices/{address}/iommu_group"))
+            .with_context(|| format!("{address} is in no group"))?;
+        let number = link.file_name().context("a group has a number")?.to_string_lossy().into_owned();
+        let open = |path: String| {
+            File::options().read(true).write(true).open(&path).with_context(|| format!("cannot open {path}"))
+        };
+        let container = open("/dev/vfio/vfio".into())?;
+        let group = open(format!("/dev/vfio/{number}"))?;
+
+        let mut status = GroupStatus { size: size_of::<GroupStatus>() as u32, flags: 0 };
+        // SAFETY: the structure is of the size it names and outlives the call.
+        unsafe { ioctl(&group, request::GROUP_GET_STATUS, &raw mut status as u64)? };
+        ensure!(status.flags & 1 != 0, "group {number} is not viable");
+        let container_fd: RawFd = container.as_raw_fd();
+        // SAFETY: the kernel reads one integer, which outlives the call.
+        unsafe { ioctl(&group, request::GROUP_SET_CONTAINER, &raw const container_fd as u64)? };
+        // SAFETY: the argument is a number.
+        unsafe { ioctl(&container, request::SET_IOMMU, request::TYPE1_V2)? };
+        let name = std::ffi::CString::new(address)?;
+        // SAFETY: the kernel reads a string that ends with a zero and outlives the call.
+        let device = unsafe { ioctl(&group, request::GROUP_GET_DEVICE_FD, name.as_ptr() as u64)? };
+        // SAFETY: the kernel made this descriptor for us just now; nothing else owns it.
+        let device = unsafe { File::from_raw_fd(device) };
+        // SAFETY: no argument. A function that cannot be reset says so, which does not matter here.
+        unsafe { ioctl(&device, request::DEVICE_RESET, 0).ok() };
+
+        enable_dma(&device)?;
+        let registers = region(&device, 0)?;
+        let registers = Mapping::of_file(&device, registers.offset, registers.length as usize)?;
+        Ok(Self { container, _group: group, device, registers })
+    }
+
+    /// The function's 32-bit register at `offset` of BAR 0.
+    pub(crate) fn read(&self, offset: usize) -> u32 {
+        self.registers.read(offset)
+    }
+
+    /// Writes a 32-bit register.
+    pub(crate) fn write(&self, offset: usize, value: u32) {
+        self.registers.write(offset, value);
+    }
+
+    /// Writes a 64-bit register as two halves, the lower first.
+    pub(crate) fn write_wide(&self, offset: usize, value: u64) {
+        self.write(offset, value as u32);
+        self.write(offset + 4, (value >> 32) as u32);
+    }
+
+    /// Lets the function reach `length` bytes of `memory` from `offset` on, at `iova`.
+    pub(crate) fn map(&self, iova: u64, memory: &Memory, offset: usize, length: usize) -> anyhow::Result<()> {
+        ensure!(
+            offset.checked_add(length).is_some_and(|end| end <= memory.len()),
+            "the range is beyond the memory"
+        );
+        let address = memory.0.start.as_ptr() as u64 + offset as u64;
+        let map = DmaMap { size: size_of::<DmaMap>() as u32, flags: 3, address, iova, length: length as u64 };
+        // SAFETY: the structure outlives the call, and the range lies in memory made to be shared with devices:
+        // `Memory` lends no references to its bytes.
+        unsafe { ioctl(&self.container, request::IOMMU_MAP_DMA, &raw const map as u64) }
+            .with_context(|| format!("cannot map {length:#x} bytes at {iova:#x}"))?;
+        Ok(())
+    }
+
+    /// Takes a mapping away again.
+    pub(crate) fn unmap(&self, iova: u64, length: usize) -> anyhow::Result<()> {
+        let unmap = DmaUnmap { size: size_of::<DmaUnmap>() as u32, flags: 0, iova, length: length as u64 };
+        // SAFETY: the structure outlives the call.
+        unsafe { ioctl(&self.container, request::IOMMU_UNMAP_DMA, &raw const unmap as u64)? };
+        Ok(())
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // Memory may be freed next: no DMA after this.
+        // SAFETY: no argument.
+        unsafe { ioctl(&self.device, request::DEVICE_RESET, 0).ok() };
+    }
+}
+
+/// Memory that devices may reach: only ever read and written byte by byte through pointers.
+pub(crate) struct Memory(Mapping);
+
+impl Memory {
+    /// Zeroed memory of `pages` pages, present and locked.
+    pub(crate) fn new(pages: usize) -> anyhow::Result<Self> {
+        Ok(Self(Mapping::anonymous(pages * PAGE)?))
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.length
+    }
+
+    /// Copies `bytes` to `offset`.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len()), "beyond the memory");
+        for (index, byte) in bytes.iter().enumerate() {
+            // SAFETY: in range, checked above; the mapping is writable and lives as long as `self`.
+            unsafe { self.0.start.add(offset + index).write_volatile(*byte) };
+        }
+    }
+
+    /// Copies `length` bytes from `offset` on.
+    pub(crate) fn read(&self, offset: usize, length: usize) -> Vec<u8> {
+        assert!(offset.checked_add(length).is_some_and(|end| end <= self.len()), "beyond the memory");
+        // SAFETY: in range, checked above; the mapping is readable and lives as long as `self`.
+        (0..length).map(|index| unsafe { self.0.start.add(offset + index).read_volatile() }).collect()
+    }
+
+    /// The physical address of the page at `offset`, as the kernel tells root.
+    pub(crate) fn physical(&self, offset: usize) -> anyhow::Result<u64> {
+        use std::os::unix::fs::FileExt as _;
+        let page = (self.0.start.as_ptr() as usize + offset) / PAGE;
+        let mut entry = [0; 8];
+        File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, page as u64 * 8)?;
+        let entry = u64::from_le_bytes(entry);
+        ensure!(entry >> 63 == 1, "the page is not present");
+        Ok((entry & ((1 << 55) - 1)) * PAGE as u64)
+    }
+}
+
+/// A mapped range of this process, of a device's registers or of memory.
+struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    fn of_file(file: &File, offset: u64, length: usize) -> anyhow::Result<Self> {
+        Self::new(length, libc::MAP_SHARED, file.as_raw_fd(), offset)
+    }
+
+    fn anonymous(length: usize) -> anyhow::Result<Self> {
+        Self::new(
+            length,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE | libc::MAP_LOCKED,
+            -1,
+            0,
+        )
+    }
+
+    fn new(length: usize, flags: i32, file: RawFd, offset: u64) -> anyhow::Result<Self> {
+        // SAFETY: a new mapping where the kernel chooses; it replaces nothing.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                file,
+                offset.cast_signed(),
+            )
+        };
+        if start == libc::MAP_FAILED {
+            bail!("cannot map {length:#x} bytes: {}", std::io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| anyhow!("mapped at zero"))?;
+        Ok(Self { start, length })
+    }
+
+    fn register(&self, offset: usize) -> *mut u32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.length, "no register at {offset:#x}");
+        self.start.as_ptr().wrapping_add(offset).cast()
+    }
+
+    fn read(&self, offset: usize) -> u32 {
+        // SAFETY: `register` checked alignment and range; the mapping lives as long as `self`.
+        unsafe { self.register(offset).read_volatile() }
+    }
+
+    fn write(&self, offset: usize, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.register(offset).write_volatile(value) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is ours and nothing refers to it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+fn region(device: &File, index: u32) -> anyhow::Result<RegionInfo> {
+    let mut info = RegionInfo { size: size_of::<RegionInfo>() as u32, index, ..RegionInfo::default() };
+    // SAFETY: the structure is of the size it names and outlives the call.
+    unsafe { ioctl(device, request::DEVICE_GET_REGION_INFO, &raw mut info as u64)? };
+    Ok(info)
+}
+
+/// Sets Memory Space and Bus Master in the command register.
+fn enable_dma(device: &File) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let command = region(device, request::CONFIG)?.offset + 4;
+    device.write_all_at(&0x0006_u16.to_le_bytes(), command).context("cannot write configuration space")
+}
+
+/// # Safety
+/// The argument must be what the kernel expects for this request.
+unsafe fn ioctl(file: &File, request: u64, argument: u64) -> anyhow::Result<i32> {
+    // SAFETY: the caller's promise.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, argument) };
+    if result < 0 {
+        bail!("VFIO request {:#x}: {}", request, std::io::Error::last_os_error());
+    }
+    Ok(result)
+}

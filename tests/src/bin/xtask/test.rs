@@ -1,0 +1,91 @@
+//! `cargo xtask test`: everything that can be tested in minutes, or with `--all` everything.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, bail};
+use tests::program::{target_folder, workspace};
+use tests::skip;
+
+#[derive(clap::Args)]
+pub(crate) struct Test {
+    /// Every session of the rig, not only the smoke test.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Test {
+    pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
+        step("format", cargo(&["fmt", "--all", "--check"]))?;
+        step(
+            "clippy",
+            cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        )?;
+        let skipped = skip::Record::start(target_folder().join("skipped"))?;
+        println!("\n== tests");
+        let (passed, summary) =
+            if has_nextest() { self.nextest(skipped.path())? } else { self.plain(skipped.path())? };
+        for reason in skipped.reasons() {
+            println!("SKIPPED {reason}");
+        }
+        println!("{summary}");
+        Ok(ExitCode::from(u8::from(!passed)))
+    }
+
+    /// Runs the tests with nextest; whether they passed, and its summary.
+    fn nextest(&self, skipped: &PathBuf) -> anyhow::Result<(bool, String)> {
+        let mut command = cargo(&["nextest", "run", "--workspace", "--run-ignored", "all", "--no-fail-fast"]);
+        command.args(["--color", "never"]);
+        if !self.all {
+            command.args(["-E", "not (binary(rig) and not (test(smoke) or test(every)))"]);
+        }
+        let mut child = command
+            .env(skip::VARIABLE, skipped)
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run cargo nextest")?;
+        let mut summary = String::new();
+        if let Some(messages) = child.stderr.take() {
+            for line in BufReader::new(messages).lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                if line.trim_start().starts_with("Summary [") {
+                    summary = line;
+                }
+            }
+        }
+        Ok((child.wait()?.success(), summary))
+    }
+
+    /// Runs the tests as `cargo test` does, for want of nextest.
+    fn plain(&self, skipped: &PathBuf) -> anyhow::Result<(bool, String)> {
+        let quick = cargo(&["test", "--workspace"]).env(skip::VARIABLE, skipped).status()?.success();
+        let mut rig =
+            cargo(&["test", "-p", "tests", "--test", "rig", "--", "--ignored", "--test-threads", "1"]);
+        if !self.all {
+            rig.arg("smoke");
+        }
+        let rig = rig.env(skip::VARIABLE, skipped).status()?.success();
+        let word = |passed| if passed { "passed" } else { "FAILED" };
+        Ok((quick && rig, format!("Summary: tests {}, rig {}", word(quick), word(rig))))
+    }
+}
+
+fn has_nextest() -> bool {
+    let probe = cargo(&["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    probe.is_ok_and(|status| status.success())
+}
+
+fn step(name: &str, mut command: Command) -> anyhow::Result<()> {
+    println!("== {name}");
+    if !command.status().with_context(|| format!("cannot run {name}"))?.success() {
+        bail!("{name} found something; see above");
+    }
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(workspace());
+    command
+}

@@ -1,0 +1,35 @@
+//! The rig's sessions as tests. Each boots machines and takes a minute or more, hence they are ignored unless asked for:
+//! `cargo xtask test` runs `smoke`, `.ci/run` all of them, `cargo xtask rig run NAME` one.
+
+use tests::scenario::{self, Settings};
+use tests::scenarios;
+
+/// Runs a session and reports what failed in it.
+fn session(name: &str) {
+    let session = scenarios::named(name).expect("the session exists");
+    let report = |outcome: &scenario::Outcome| println!("{name}/{outcome}");
+    let outcomes = scenario::run(&session, &Settings::default(), |_| true, report).expect("the rig works");
+    assert_eq!(outcomes.len(), session.scenarios.len());
+    let failed: Vec<_> = outcomes.iter().filter(|it| it.failure.is_some()).map(|it| it.scenario).collect();
+    assert!(failed.is_empty(), "failed in {name}: {}", failed.join(", "));
+}
+
+macro_rules! sessions {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            #[ignore = "boots machines: see `cargo xtask rig`"]
+            fn $name() {
+                session(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_session_is_a_test() {
+            let names: Vec<_> = scenarios::all().into_iter().map(|session| session.name).collect();
+            assert_eq!(names, [$(stringify!($name)),*]);
+        }
+    };
+}
+
+sessions!(peer smoke boot nvme stray);
