@@ -32,6 +32,9 @@ pub enum AssignError {
         /// What kind of addresses.
         space: &'static str,
     },
+    /// Guests look for further functions of a device only where they find function 0.
+    #[error("No guest will find function {0}: its device has no function 0")]
+    Hidden(Bdf),
     /// There are more buses than numbers.
     #[error("There are more than 255 bridges")]
     Buses,
@@ -41,6 +44,10 @@ pub enum AssignError {
 pub(crate) fn assign_numbers(topology: &Topology) -> Result<(), AssignError> {
     // Nothing may decode while it is being moved.
     for id in topology.below(Topology::ROOT) {
+        let node = topology.node(id);
+        if !topology.has_function_0(node.bus, node.location.device()) {
+            return Err(AssignError::Hidden(node.location.bdf()));
+        }
         Registers::of(topology, id).set_command(Command::empty());
     }
     number_buses(topology, Topology::ROOT, 0, &mut 0)

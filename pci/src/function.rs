@@ -25,8 +25,9 @@ pub struct BarRange {
 
 /// One PCI function.
 ///
-/// Offsets into configuration space are below 4096 and accesses do not cross a 4-byte boundary; accesses to
-/// a BAR stay inside it. Every method may be called from several vCPU threads at once.
+/// Offsets into configuration space are below 4096 and accesses are aligned to their size; accesses to a BAR
+/// stay inside it, but may have any size up to 8 bytes and any alignment. Every method may be called from
+/// several vCPU threads at once. None may call back into the [`crate::RootComplex`].
 pub trait Function: Send + Sync {
     /// Reads 1, 2 or 4 bytes of configuration space.
     fn config_read(&self, offset: u16, data: &mut [u8]);
@@ -36,7 +37,8 @@ pub trait Function: Send + Sync {
 
     /// What each BAR decodes now, as the function's own registers say: `None` where it is not implemented
     /// or its enable bit (Memory Space, I/O Space, ROM) is clear. Whether bridges above let accesses through
-    /// is not the function's business. A 64-bit BAR stands at its lower index.
+    /// is not the function's business. A 64-bit BAR stands at its lower index. Changes only in
+    /// [`Function::config_write`] and [`Function::reset`]: after these it is looked at again.
     fn bars(&self) -> [Option<BarRange>; BAR_COUNT];
 
     /// Reads from BAR `bar` at `offset`, 1 to 8 bytes.
@@ -46,7 +48,9 @@ pub trait Function: Send + Sync {
     fn bar_write(&self, bar: usize, offset: u64, data: &[u8]);
 
     /// Tells what the guest can really reach of each BAR, bridges considered, after a change. A function
-    /// whose BARs are mapped into the guest moves the mappings here; the others need not care.
+    /// whose BARs are mapped into the guest moves the mappings here; the others need not care. A BAR of which
+    /// only a part can be reached is `None`: its accesses come one by one. No two functions hold the same
+    /// address: who loses it is told before who gains it.
     fn reachable(&self, _bars: &[Option<BarRange>; BAR_COUNT]) {}
 
     /// Tells that the number of the bus the function is on has changed, and with it its requester ID.

@@ -66,6 +66,12 @@ impl Function for Probe {
     fn config_read(&self, offset: u16, data: &mut [u8]) {
         assert_aligned(offset, data.len());
         self.endpoint.config_read(offset, data);
+        // As a function of a device with several that is given to a guest alone.
+        if offset <= 0x0E
+            && let Some(header_type) = data.get_mut(usize::from(0x0E - offset))
+        {
+            *header_type |= 0x80;
+        }
     }
 
     fn config_write(&self, offset: u16, data: &[u8]) {
@@ -118,7 +124,6 @@ pub(crate) trait Config {
     fn read8(&self, bdf: Bdf, register: u16) -> u8;
     fn read16(&self, bdf: Bdf, register: u16) -> u16;
     fn read32(&self, bdf: Bdf, register: u16) -> u32;
-    fn write8(&self, bdf: Bdf, register: u16, value: u8);
     fn write16(&self, bdf: Bdf, register: u16, value: u16);
     fn write32(&self, bdf: Bdf, register: u16, value: u32);
 }
@@ -140,10 +145,6 @@ impl Config for RootComplex {
         let mut data = [0; 4];
         self.ecam_read(ecam(bdf, register), &mut data);
         u32::from_le_bytes(data)
-    }
-
-    fn write8(&self, bdf: Bdf, register: u16, value: u8) {
-        self.ecam_write(ecam(bdf, register), &[value]);
     }
 
     fn write16(&self, bdf: Bdf, register: u16, value: u16) {

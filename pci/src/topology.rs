@@ -238,6 +238,11 @@ impl Topology {
         self.buses[bus.0].places.range((device, 1)..=(device, 7)).any(|(_, place)| place.is_some())
     }
 
+    /// Whether the device has a function 0, without which guests do not look for the others.
+    pub(crate) fn has_function_0(&self, bus: Bus, device: u8) -> bool {
+        self.buses[bus.0].places.get(&(device, 0)).is_some_and(Option::is_some)
+    }
+
     /// Everything on `bus` and behind it: each bridge comes right before what is behind it.
     pub(crate) fn below(&self, bus: Bus) -> Vec<NodeId> {
         let mut found = Vec::new();

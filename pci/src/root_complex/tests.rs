@@ -37,11 +37,15 @@ const FIRST: Bdf = Bdf::new(1, 0, 0);
 const SECOND: Bdf = Bdf::new(2, 0, 0);
 
 fn machine() -> Machine {
+    machine_of(&BARS)
+}
+
+fn machine_of(bars: &[(usize, Bar)]) -> Machine {
     let complex = RootComplex::new(WINDOWS);
-    let root = plug(&complex, complex.root_bus(), 4, 1, &BARS);
+    let root = plug(&complex, complex.root_bus(), 4, 1, bars);
     let behind = |device, mark| {
         let bus = complex.add_root_port(device, 0).unwrap();
-        plug(&complex, bus, 0, mark, &BARS)
+        plug(&complex, bus, 0, mark, bars)
     };
     let first = behind(5, 2);
     let second = behind(6, 3);

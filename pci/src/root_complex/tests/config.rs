@@ -61,7 +61,7 @@ fn root_ports_are_bridges_with_isolation_of_their_own() {
 }
 
 #[test]
-fn a_device_with_several_functions_says_so_in_each() {
+fn whether_a_device_has_several_functions_is_told_of_this_machine() {
     let complex = RootComplex::new(WINDOWS);
     plug(&complex, complex.root_bus(), 3, 1, &[]);
     assert_eq!(complex.read8(Bdf::new(0, 3, 0), 0x0E), 0);

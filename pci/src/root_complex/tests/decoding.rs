@@ -10,8 +10,8 @@ fn read(complex: &RootComplex, address: u64, length: usize) -> (bool, Vec<u8>) {
     (claimed, data)
 }
 
-fn memory(base: u64, length: u64) -> Option<BarRange> {
-    Some(BarRange { space: BarSpace::Memory, base, length })
+fn memory(base: u64, length: u64) -> BarRange {
+    BarRange { space: BarSpace::Memory, base, length }
 }
 
 fn base_of(probe: &Probe, bar: usize) -> u64 {
@@ -117,7 +117,7 @@ fn a_bar_over_ram_or_platform_registers_is_not_reached() {
     let machine = machine();
     for base in [0u32, 0x10_0000, 0xBFFF_C000, 0xFEE0_0000, 0xE000_0000] {
         machine.complex.write32(ROOT, 0x10, base);
-        assert_eq!(machine.root.endpoint.bars()[0], memory(base.into(), 0x4000));
+        assert_eq!(machine.root.endpoint.bars()[0], Some(memory(base.into(), 0x4000)));
         assert!(!read(&machine.complex, base.into(), 1).0, "{base:#x}");
     }
 }
@@ -195,12 +195,12 @@ fn of_a_bar_that_is_covered_in_part_the_rest_answers_but_none_is_mapped() {
     assert_eq!(big.events().iter().filter_map(offsets).collect::<Vec<_>>(), [0x3FFF, 0x5000]);
     assert_eq!(
         small.events()[0],
-        Event::Reachable([memory(0xC000_4000, 0x1000), None, None, None, None, None, None])
+        Event::Reachable([Some(memory(0xC000_4000, 0x1000)), None, None, None, None, None, None])
     );
     complex.write16(Bdf::new(0, 8, 0), 4, 0);
     assert_eq!(
         big.events(),
-        [Event::Reachable([memory(0xC000_0000, 0x10000), None, None, None, None, None, None])]
+        [Event::Reachable([Some(memory(0xC000_0000, 0x10000)), None, None, None, None, None, None])]
     );
 }
 
