@@ -13,8 +13,10 @@ pub const EXTENDED_START: u64 = 0x10_0000;
 
 /// 32-bit memory window for BARs.
 pub const PCI_WINDOW: std::ops::Range<u64> = 0xC000_0000..0xE000_0000;
-/// Port window for BARs.
-pub const PORT_WINDOW: std::ops::Range<u64> = 0x1000..0x1_0000;
+/// First port of the window for BARs.
+pub const PORT_WINDOW_FIRST: u16 = 0x1000;
+/// Last port of the window for BARs.
+pub const PORT_WINDOW_LAST: u16 = 0xFFFF;
 /// Configuration space of all 256 buses, memory mapped.
 pub const ECAM_START: u64 = 0xE000_0000;
 /// Length of the memory-mapped configuration space.

@@ -1,0 +1,218 @@
+//! The machine: everything put together, in the order in which the parts need each other.
+
+mod chipset;
+mod console;
+mod described;
+mod error;
+mod firmware;
+mod functions;
+mod host;
+mod memory_map;
+mod power;
+mod remapping;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use devices::{GuestRam, Remapping};
+use iommu::SourceId;
+use pci::{RootComplex, Windows};
+use vm_memory::{Bytes, GuestAddress};
+
+pub use error::BuildError;
+pub use power::{Outcome, PowerSwitch};
+
+use crate::boot;
+use functions::Builder;
+use host::FromHost;
+
+use crate::bus::Bus;
+use crate::config::{Config, IommuChoice, ModuleSpec};
+use crate::event_loop::EventLoop;
+use crate::interrupts::{KvmChip, KvmMsi, RouteTable};
+use crate::kvm::cpuid::{self, Topology};
+use crate::kvm::slots::Slots;
+use crate::kvm::vcpu::{self, Kick, Stopped, Vcpu};
+use crate::kvm::{KvmError, Vm};
+use crate::terminal::RawTerminal;
+use crate::{layout, memory};
+
+/// A machine that is ready to run.
+pub struct Machine {
+    vcpus: Vec<Vcpu>,
+    kicks: Vec<Arc<Kick>>,
+    stop: Arc<AtomicBool>,
+    power: Arc<PowerSwitch>,
+    event_loop: EventLoop,
+    _pci: Arc<RootComplex>,
+    vm: Vm,
+}
+
+/// What every part of the machine is built from.
+struct Parts {
+    memory: Arc<GuestRam>,
+    slots: Arc<Slots>,
+    remapping: Remapping,
+    routes: Arc<RouteTable>,
+    msi: Arc<KvmMsi>,
+    power: Arc<PowerSwitch>,
+}
+
+/// Builds the machine that `config` describes. Nothing of the guest has run when it fails.
+pub fn build(config: &Config) -> Result<Machine, BuildError> {
+    let vm = Vm::new()?;
+    let memory = memory::allocate(config.memory, config.pages)?;
+    let slots = Arc::new(Slots::new(vm.fd.clone(), &memory)?);
+    let mut event_loop = EventLoop::new().map_err(BuildError::at("wait for events"))?;
+    let ender = event_loop.ender().map_err(BuildError::at("wait for events"))?;
+    let power = Arc::new(PowerSwitch::new(ender));
+
+    let host = FromHost::take(config, &memory)?;
+    let address_bits = vm.address_bits();
+    let remapping = match config.iommu {
+        IommuChoice::Off => Remapping::Absent,
+        IommuChoice::Vtd => remapping::unit(config, &host, &memory)?,
+    };
+    let chip = Arc::new(KvmChip::new(vm.fd.clone()));
+    let routes = RouteTable::new(chip.clone(), remapping.clone(), SourceId(config.ioapic_id.0))
+        .map_err(BuildError::at("route interrupts"))?;
+    let msi = Arc::new(KvmMsi::new(chip));
+    remapping::connect(&remapping, msi.clone(), routes.clone());
+    event_loop.add(routes.clone());
+    let parts = Parts { memory, slots, remapping, routes, msi, power: power.clone() };
+
+    let chipset = chipset::build(config, &parts, &mut event_loop)?;
+    let high_window = layout::high_window(config.memory, address_bits);
+    let pci = Arc::new(RootComplex::new(Windows {
+        memory32: layout::PCI_WINDOW,
+        memory64: high_window.clone().unwrap_or(0..0),
+        ports: u64::from(layout::PORT_WINDOW_FIRST)..u64::from(layout::PORT_WINDOW_LAST) + 1,
+    }));
+    let mut builder = Builder::new(&parts, &chipset, &pci, &mut event_loop);
+    for device in &config.devices {
+        builder.emulated(device)?;
+    }
+    pci.assign_resources(|wire| acpi::intx_gsi(wire.device, wire.pin.index()) as u8)?;
+
+    let reserved = described::reserved_memory(config, &pci, &host, &[])?;
+    let map_reserved: Vec<_> = reserved.iter().map(|(start, length, _)| (*start, *length)).collect();
+    let map = memory_map::memory_map(config.memory, &map_reserved)?;
+    let tables = firmware::tables(firmware::Description {
+        cpus: config.cpus,
+        high_window,
+        root_devices: described::root_devices(&pci),
+        remapping: match config.iommu {
+            IommuChoice::Off => None,
+            IommuChoice::Vtd => Some(firmware::Unit {
+                address_bits,
+                scopes: described::scopes(&pci),
+                ioapic: config.ioapic_id,
+                reserved,
+            }),
+        },
+    })?;
+    if let Some(folder) = &config.dump_acpi {
+        firmware::dump(&tables, folder).map_err(BuildError::at("write the ACPI tables"))?;
+    }
+    parts
+        .memory
+        .write_slice(&tables.bytes, GuestAddress(tables.address))
+        .map_err(BuildError::device("the ACPI tables"))?;
+    let entry = boot::load(&boot_request(config), &parts.memory, &map, tables.rsdp())?;
+
+    let bus = chipset.bus(pci.clone(), &parts.remapping);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut machine =
+        Machine { vcpus: Vec::new(), kicks: Vec::new(), stop, power, event_loop, _pci: pci, vm };
+    machine.add_processors(config, &Arc::new(bus), &entry, &chipset)?;
+    Ok(machine)
+}
+
+fn boot_request(config: &Config) -> boot::Request {
+    let module =
+        |spec: &ModuleSpec| boot::Module { file: spec.path.clone(), arguments: spec.arguments.clone() };
+    boot::Request {
+        kernel: config.kernel.clone(),
+        command_line: config.cmdline.clone(),
+        initrd: config.initrd.clone(),
+        modules: config.modules.iter().map(module).collect(),
+    }
+}
+
+impl Machine {
+    fn add_processors(
+        &mut self,
+        config: &Config,
+        bus: &Arc<Bus>,
+        entry: &boot::Entry,
+        chipset: &chipset::Chipset,
+    ) -> Result<(), BuildError> {
+        // Xen takes x2APIC in CPUID for leave to write x2APIC-format remapping entries. Our unit always has
+        // extended interrupt mode, so the two go together.
+        let topology = Topology { count: config.cpus, x2apic: true, tsc_deadline: self.vm.tsc_deadline };
+        for id in 0..config.cpus {
+            let fd = self.vm.fd.create_vcpu(id.into()).map_err(KvmError::at("create a processor"))?;
+            let leaves = cpuid::for_processor(&self.vm.cpuid, id, topology).map_err(|_| {
+                BuildError::Invalid("The host's processor has more CPUID leaves than KVM takes".into())
+            })?;
+            vcpu::prepare(&fd, &leaves, &self.vm.msrs)?;
+            let (kick, external) = if id == 0 {
+                vcpu::enter_at(&fd, entry)?;
+                let (kick, external) = chipset.external_interrupts();
+                (kick, Some(external))
+            } else {
+                (Arc::default(), None)
+            };
+            self.kicks.push(kick.clone());
+            self.vcpus.push(Vcpu::new(id, fd, bus.clone(), kick, self.stop.clone(), external));
+        }
+        Ok(())
+    }
+
+    /// Runs the machine until the guest, the user or a failure ends it.
+    pub fn run(mut self) -> Result<Outcome, String> {
+        let terminal = RawTerminal::enter();
+        let threads = self.start().map_err(|error| format!("Cannot start a processor's thread: {error}"))?;
+        let served = self.event_loop.run();
+        self.stop.store(true, Ordering::SeqCst);
+        for (kick, thread) in self.kicks.iter().zip(threads) {
+            // The thread may not have registered itself yet: call until it hears.
+            while !thread.is_finished() {
+                kick.kick();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let _ = thread.join();
+        }
+        drop(terminal);
+        served.map_err(|error| format!("The event loop failed: {error}"))?;
+        match self.power.outcome() {
+            Some(Outcome::Failed(message)) => Err(message),
+            Some(outcome) => Ok(outcome),
+            None => Err("The machine stopped for no reason it knows of".into()),
+        }
+    }
+
+    fn start(&mut self) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let power = self.power.clone();
+        let vcpus = std::mem::take(&mut self.vcpus);
+        vcpus
+            .into_iter()
+            .enumerate()
+            .map(|(id, vcpu)| {
+                let power = power.clone();
+                std::thread::Builder::new().name(format!("vcpu{id}")).spawn(move || {
+                    let outcome = match vcpu.run() {
+                        Stopped::Asked => return,
+                        Stopped::TripleFault => {
+                            Outcome::Failed("The guest shut a processor down (triple fault)".into())
+                        }
+                        Stopped::Failed(message) => Outcome::Failed(message),
+                    };
+                    power.end(outcome);
+                })
+            })
+            .collect()
+    }
+}

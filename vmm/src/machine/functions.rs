@@ -1,0 +1,125 @@
+//! The PCI functions of the machine, and where they go.
+
+use std::sync::Arc;
+
+use devices::{BusMaster, Disk, Edu, InterruptLine, VirtioFunction};
+use pci::{Bus, ExpressKind, InterruptPin, PlaceError, RootComplex, RootPortError, Slot};
+
+use super::chipset::Chipset;
+use super::{BuildError, Parts};
+use crate::config::{DeviceKind, DeviceSpec, Placement};
+use crate::event_loop::EventLoop;
+
+/// Root ports start here; a device has eight functions, so eight ports share a device number.
+const FIRST_PORT_DEVICE: u8 = 1;
+/// Functions of one device.
+const PORTS_PER_DEVICE: u8 = 8;
+/// What a user does not place himself on the root bus goes here or above.
+const FIRST_ENDPOINT_DEVICE: u8 = 4;
+/// The ISA bridge; devices of the root bus stay below.
+const LAST_DEVICE: u8 = 0x1F;
+
+/// Puts functions in their places.
+pub(super) struct Builder<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) chipset: &'a Chipset,
+    pub(super) pci: &'a Arc<RootComplex>,
+    pub(super) event_loop: &'a mut EventLoop,
+    ports: u8,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        parts: &'a Parts,
+        chipset: &'a Chipset,
+        pci: &'a Arc<RootComplex>,
+        event_loop: &'a mut EventLoop,
+    ) -> Self {
+        Self { parts, chipset, pci, event_loop, ports: 0 }
+    }
+
+    /// Makes an emulated function and plugs it in.
+    pub(super) fn emulated(&mut self, spec: &DeviceSpec) -> Result<(), BuildError> {
+        let name = match &spec.kind {
+            DeviceKind::Edu { .. } => "edu",
+            DeviceKind::VirtioBlk { .. } => "virtio-blk",
+        };
+        let (slot, kind) = self.slot(name, spec.placement)?;
+        match &spec.kind {
+            DeviceKind::Edu { dma_mask } => {
+                let line = self.line(&slot, Edu::PIN)?;
+                let edu =
+                    Edu::new(self.master(&slot), line, kind, *dma_mask).map_err(BuildError::device(name))?;
+                self.pci.plug(slot, Arc::new(edu));
+            }
+            DeviceKind::VirtioBlk { path, read_only } => {
+                let disk = Disk::open(path, *read_only).map_err(BuildError::device(name))?;
+                let line = self.line(&slot, VirtioFunction::PIN)?;
+                let id = format!("portcullis-{}", slot.location().bdf());
+                let block = VirtioFunction::block(self.master(&slot), line, kind, disk, &id)
+                    .map_err(BuildError::device(name))?;
+                let block = Arc::new(block);
+                self.event_loop.add(block.clone());
+                self.pci.plug(slot, block);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the place that a function is to have, and what kind of function that makes it.
+    pub(super) fn slot(
+        &mut self,
+        name: &str,
+        placement: Placement,
+    ) -> Result<(Slot, ExpressKind), BuildError> {
+        let place = |source| BuildError::Place { device: name.into(), source };
+        let root = self.pci.root_bus();
+        let on_root = |device, function| {
+            let slot = self.pci.slot(root, device, function).map_err(place)?;
+            Ok((slot, ExpressKind::IntegratedEndpoint))
+        };
+        match placement {
+            Placement::Root(Some((device, function))) => on_root(device, function),
+            Placement::Root(None) => {
+                for device in FIRST_ENDPOINT_DEVICE..LAST_DEVICE {
+                    match self.pci.slot(root, device, 0) {
+                        Ok(slot) => return Ok((slot, ExpressKind::IntegratedEndpoint)),
+                        Err(PlaceError::Taken { .. }) => {}
+                        Err(error) => return Err(place(error)),
+                    }
+                }
+                Err(BuildError::Invalid(format!("The root bus has no place left for {name}: use port=on")))
+            }
+            Placement::Port => {
+                let bus = self.port(name)?;
+                Ok((self.pci.slot(bus, 0, 0).map_err(place)?, ExpressKind::Endpoint))
+            }
+        }
+    }
+
+    /// Adds a root port of its own for `name`.
+    fn port(&mut self, name: &str) -> Result<Bus, BuildError> {
+        let device = FIRST_PORT_DEVICE + self.ports / PORTS_PER_DEVICE;
+        let function = self.ports % PORTS_PER_DEVICE;
+        self.ports += 1;
+        self.pci.add_root_port(device, function).map_err(|error| match error {
+            RootPortError::Place(source) => {
+                BuildError::Place { device: format!("The root port of {name}"), source }
+            }
+            other @ RootPortError::NoRoom(_) => BuildError::device(format!("the root port of {name}"))(other),
+        })
+    }
+
+    /// The bus master of a function in `slot`.
+    pub(super) fn master(&self, slot: &Slot) -> BusMaster {
+        let parts = self.parts;
+        BusMaster::new(slot.location(), parts.memory.clone(), parts.remapping.clone(), parts.msi.clone())
+    }
+
+    /// The wire of a function in `slot`.
+    pub(super) fn line(&self, slot: &Slot, pin: InterruptPin) -> Result<Arc<dyn InterruptLine>, BuildError> {
+        self.chipset
+            .pci_line(slot.interrupt_wire(pin))
+            .ok_or_else(|| BuildError::Invalid("The IOAPIC has no pin for a PCI interrupt".into()))
+    }
+}

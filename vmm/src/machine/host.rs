@@ -1,0 +1,57 @@
+//! The functions that the machine takes from the host.
+
+use std::sync::Arc;
+
+use devices::GuestRam;
+
+use super::BuildError;
+use crate::config::{Config, IommuChoice, VfioSpec};
+use crate::host_dma::{Host, HostError, ReservedKind, Spaces, Taken, check_locked_memory};
+use crate::memory;
+
+/// Functions taken from the host, in the order they were named, each with what was said about it.
+pub(super) struct FromHost {
+    pub(super) taken: Vec<(VfioSpec, Taken)>,
+}
+
+impl FromHost {
+    /// Takes every function that `config` names, or none: with the first refusal those before are given
+    /// back.
+    pub(super) fn take(config: &Config, ram: &Arc<GuestRam>) -> Result<Self, BuildError> {
+        let spaces = match config.iommu {
+            IommuChoice::Vtd => Spaces::Each,
+            IommuChoice::Off => Spaces::Shared,
+        };
+        let mut host = Host::new(spaces, config.allow_unsafe_interrupts);
+        let mut taken = Vec::new();
+        for spec in &config.vfio {
+            taken.push((spec.clone(), host.open(&spec.host.to_string())?));
+        }
+        check_locked_memory(host.address_spaces(), config.memory)?;
+        if config.iommu == IommuChoice::Off {
+            host.map_all(ram, &memory::regions(ram))?;
+        }
+        Ok(Self { taken })
+    }
+
+    /// Address bits that the host follows for every function; `None` if there is none to follow.
+    pub(super) fn width(&self) -> Result<Option<u8>, HostError> {
+        let widths = self.taken.iter().map(|(_, taken)| taken.container.width());
+        widths.collect::<Result<Vec<_>, _>>().map(|widths| widths.into_iter().min())
+    }
+
+    /// Checks that the host follows a unit of `width` bits over all of guest RAM.
+    pub(super) fn check(&self, width: u8, ram: &GuestRam) -> Result<(), HostError> {
+        let regions = memory::regions(ram);
+        self.taken.iter().try_for_each(|(_, taken)| taken.container.check(width, &regions))
+    }
+
+    /// The regions (first address, length) that the `index`th function may drop but uses while it can.
+    pub(super) fn relaxable(&self, index: usize) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let regions = self.taken.get(index).map_or(&[][..], |(_, taken)| &taken.reserved);
+        regions
+            .iter()
+            .filter(|region| region.kind == ReservedKind::DirectRelaxable)
+            .map(|region| (region.start, region.end - region.start + 1))
+    }
+}
