@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use devices::platform::{
     Cmos, DebugExit, HostClock, I8042, IoApic, IsaInterrupt, IsaWires, LevelPins, MemorySize, Pic, PinRoutes,
-    PowerManagement, ResetControl, Serial, TimerEvents,
+    Pit, PowerManagement, ResetControl, Serial, TimerEvents,
 };
 use devices::{InterruptLine, InterruptSource, MmioDevice, PortDevice, Remapping};
 use iommu::SourceId;
@@ -54,14 +54,17 @@ pub(super) fn build(
     event_loop.add(TimerEvents::new(acpi.clone()));
     let low = config.memory.min(layout::LOW_RAM_END);
     let size = MemorySize { low, high: config.memory - low };
-    let cmos = Cmos::new(size, isa.line(IsaInterrupt::CLOCK), clock).map_err(&timer)?;
+    let cmos = Cmos::new(size, isa.line(IsaInterrupt::CLOCK), clock.clone()).map_err(&timer)?;
     event_loop.add(TimerEvents::new(cmos.clone()));
+    let pit = Pit::new(isa.line(IsaInterrupt::TIMER), clock).map_err(&timer)?;
+    event_loop.add(TimerEvents::new(pit.clone()));
 
     let ports: Vec<Arc<dyn PortDevice>> = vec![
         serial,
         acpi,
         cmos,
         pic.clone(),
+        pit,
         Arc::new(I8042::new(power.clone(), isa.line(IsaInterrupt::KEYBOARD))),
         Arc::new(DebugExit::new(power.clone())),
         Arc::new(ResetControl::new(power)),
