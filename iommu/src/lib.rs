@@ -6,6 +6,9 @@
 //! Intel VT-d architecture specification, revision 4.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as iommu;
+
 mod cache;
 mod capabilities;
 mod command;
@@ -20,7 +23,6 @@ mod mode;
 mod platform;
 mod queue;
 mod registers;
-
 mod shadow;
 mod spec;
 #[cfg(test)]
@@ -33,7 +35,7 @@ mod walk;
 pub use capabilities::Capabilities;
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
-pub use shadow::Attachment;
+pub use shadow::{Attachment, Audit, Extent, Statistics};
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, SourceId};
 pub use unit::{Blocked, Resolution, Unit};
 pub use vm_memory::GuestAddress;

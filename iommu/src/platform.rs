@@ -30,6 +30,9 @@ pub trait Platform: Send + Sync {
 }
 
 /// One function whose DMA the host's IOMMU carries out, as the unit sees it.
+///
+/// Both are asked with locks of the unit held: the answer must not wait for a lock that anyone holds while
+/// calling [`Attachment::refresh`](crate::Attachment::refresh) or writing a register.
 pub trait AssignedFunction: Send + Sync {
     /// The requester ID the guest gave it, live: guests renumber buses.
     fn source_id(&self) -> SourceId;

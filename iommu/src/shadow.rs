@@ -1,45 +1,68 @@
 //! The shadow: for every assigned function, the host's mappings kept equal to what the guest's tables say.
+//!
+//! The host's IOMMU carries out an assigned function's DMA, by mappings that only the host can make. So the
+//! guest's tables are followed: when the guest announces a change, the range it names is read again,
+//! compared with what is committed on the host, and the difference is carried out.
 
-use std::marker::PhantomData;
-use std::sync::Arc;
+mod attachment;
+mod audit;
+mod commitment;
+mod difference;
+mod extent;
+mod follower;
+mod regime;
+mod report;
+mod space;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod wanted;
 
-use crate::spec::fault::FaultReason;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use crate::invalidation::Invalidation;
+use crate::spec::context::RootPointer;
 use crate::walk::View;
-use crate::{Access, AssignedFunction, Capabilities, GuestAddress, HostMapper, Iova, SourceId, TableMemory};
+use crate::{AssignedFunction, Capabilities, GuestAddress, HostMapper, TableMemory};
 
-pub(crate) use crate::invalidation::Invalidation;
+use follower::{Follow, Follower};
 
-/// A mapping the guest's tables ask for and the host cannot give: to be recorded as a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ShadowFault {
-    /// The function whose DMA to this address will be blocked.
-    pub(crate) source: SourceId,
-    /// The first address concerned.
-    pub(crate) iova: Iova,
-    /// The kind of access that will be missed first.
-    pub(crate) access: Access,
-    pub(crate) reason: FaultReason,
-}
+pub use attachment::Attachment;
+pub use audit::Audit;
+pub use extent::Extent;
+pub(crate) use report::ShadowFault;
+pub use statistics::Statistics;
 
 /// Every assigned function behind one unit.
 pub(crate) struct Shadow<M> {
-    _memory: Arc<M>,
+    tables: Arc<Tables<M>>,
+    followers: RwLock<Vec<Weak<Follower<M>>>>,
 }
 
 impl<M: TableMemory + 'static> Shadow<M> {
     /// A shadow of tables in `memory`, for a unit in its power-on state.
-    pub(crate) fn new(memory: Arc<M>, _capabilities: &Capabilities) -> Self {
-        Self { _memory: memory }
+    pub(crate) fn new(memory: Arc<M>, capabilities: &Capabilities) -> Self {
+        let tables = Arc::new(Tables::new(memory, *capabilities));
+        Self { tables, followers: RwLock::default() }
     }
 
-    /// Puts `function` under the shadow: from now on `mapper` follows what its tables say.
+    /// Puts `function` under the shadow: from now on `mapper`, which maps nothing yet, follows what its
+    /// tables say.
     pub(crate) fn attach(
         &self,
-        _function: Arc<dyn AssignedFunction>,
-        _mapper: Box<dyn HostMapper>,
-        _ram: Vec<(GuestAddress, u64)>,
+        function: Arc<dyn AssignedFunction>,
+        mapper: Box<dyn HostMapper>,
+        ram: Vec<(GuestAddress, u64)>,
     ) -> Attachment {
-        Attachment { _follower: PhantomData }
+        let follower = Arc::new(Follower::new(function, mapper, ram, self.tables.clone()));
+        {
+            let mut followers = self.followers.write().unwrap_or_else(PoisonError::into_inner);
+            followers.retain(|follower| follower.strong_count() > 0);
+            followers.push(Arc::downgrade(&follower));
+        }
+        // Every invalidation from here on reaches it, and the tables are read after this: nothing is missed.
+        follower.refresh();
+        Attachment::new(follower)
     }
 
     /// Does what an invalidation asks for; on return the host's mappings are in line and nothing that the
@@ -48,28 +71,36 @@ impl<M: TableMemory + 'static> Shadow<M> {
     ///
     /// Called with the queue mutex held, before completion is reported. Gives the faults to record.
     #[must_use]
-    pub(crate) fn apply(&self, _view: &View, _what: &Invalidation) -> Vec<ShadowFault> {
-        Vec::new()
+    pub(crate) fn apply(&self, view: &View, what: &Invalidation) -> Vec<ShadowFault> {
+        *lock(&self.tables.view) = *view;
+        let followers = self.followers.read().unwrap_or_else(PoisonError::into_inner);
+        followers.iter().filter_map(Weak::upgrade).flat_map(|follower| follower.apply(what)).collect()
     }
 }
 
-/// Keeps an assigned function attached to its unit; dropping it takes every mapping away.
-pub struct Attachment {
-    _follower: PhantomData<()>,
+/// The guest's tables, and what the hardware goes by in them.
+struct Tables<M> {
+    memory: Arc<M>,
+    view: Mutex<View>,
 }
 
-impl Attachment {
-    /// A function in a machine without a remapping unit: `ram` (start, length) is mapped one to one, but only
-    /// while the function's Bus Master bit is set, so that nothing is pinned before there is a use for it.
-    pub fn without_unit(
-        _function: Arc<dyn AssignedFunction>,
-        _mapper: Box<dyn HostMapper>,
-        _ram: Vec<(GuestAddress, u64)>,
-    ) -> Self {
-        Self { _follower: PhantomData }
+impl<M> Tables<M> {
+    /// Tables that nothing is translated by, as after power-on.
+    fn new(memory: Arc<M>, capabilities: Capabilities) -> Self {
+        let view = View { translating: false, root: RootPointer::default(), capabilities };
+        Self { memory, view: Mutex::new(view) }
     }
 
-    /// Looks again at the function's Bus Master bit and requester ID, and brings the host's mappings in
-    /// line. On return they are. To be called after either has changed.
-    pub fn refresh(&self) {}
+    fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    fn view(&self) -> View {
+        *lock(&self.view)
+    }
+}
+
+/// Locks a mutex. What it guards is whole even after a panic elsewhere: every step leaves it so.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! From a requester and an address to guest memory, by the tables alone: nothing here is cached, recorded or
 //! remembered.
 
+pub(crate) mod leaves;
 pub(crate) mod legacy;
 pub(crate) mod second_stage;
 

@@ -1,0 +1,40 @@
+//! Checking what the host maps against what the guest's tables say.
+
+use super::commitment::Commitment;
+use super::difference::unmatched;
+use super::extent::{Extent, Extents};
+
+/// How many differences of each kind are listed.
+const LISTED: usize = 64;
+
+/// What differs between the host's mappings and the guest's tables at one moment.
+///
+/// Between a change of its tables and the invalidation that announces it, differences are the guest's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Mapped, and not what the tables say: the device can reach more than it may. The first 64.
+    pub excess: Vec<Extent>,
+    /// Not mapped, although the tables say so. The first 64.
+    pub missing: Vec<Extent>,
+    /// Of what the tables say, what the host refused to map and has not been asked for again. The first 64.
+    pub refused: Vec<Extent>,
+}
+
+impl Audit {
+    /// Whether the device can reach what the tables say and nothing else.
+    pub fn is_exact(&self) -> bool {
+        self.excess.is_empty() && self.missing.is_empty() && self.refused.is_empty()
+    }
+
+    pub(super) fn of(commitment: &Commitment, wanted: &[Extent]) -> Self {
+        let known = |extent: &Extent| commitment.refused().foresee(extent);
+        let absent = unmatched(wanted, commitment.present());
+        let (mut refused, mut missing): (Vec<_>, Vec<_>) = absent.into_iter().partition(known);
+        let wanted: Extents = wanted.iter().copied().collect();
+        let mut excess = unmatched(commitment.present().iter(), &wanted);
+        for list in [&mut excess, &mut missing, &mut refused] {
+            list.truncate(LISTED);
+        }
+        Self { excess, missing, refused }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the host has been asked to map for one function, and the asking.
+
+use std::ops::Range;
+use std::slice;
+use std::sync::Arc;
+
+use super::difference::{is_partly_wanted, stale, unmatched};
+use super::extent::{Extent, Extents};
+use super::report::Report;
+use super::statistics::Counters;
+use super::wanted::LEAF_LIMIT;
+use crate::{HostMapper, MapError};
+
+/// How many refused mappings are remembered, so that each is reported once.
+const REFUSED_LIMIT: usize = 4096;
+
+/// Which leaves one host mapping may stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grouping {
+    /// One each. The guest may take any of them away alone, and the host cannot take a part of a mapping.
+    Leaves,
+    /// Those that continue each other: the guest named them in one breath, and will again.
+    Runs,
+}
+
+/// The host failed to take a mapping away, so everything has been taken away.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+/// The host has no room for another mapping.
+#[derive(Debug)]
+struct Full;
+
+/// The host's mappings.
+pub(super) struct Commitment {
+    mapper: Box<dyn HostMapper>,
+    present: Extents,
+    /// What was asked for and refused, at the last attempt.
+    refused: Extents,
+    counters: Arc<Counters>,
+}
+
+impl Commitment {
+    /// Nothing, by way of a mapper that maps nothing yet.
+    pub(super) fn new(mapper: Box<dyn HostMapper>, counters: Arc<Counters>) -> Self {
+        Self { mapper, present: Extents::default(), refused: Extents::default(), counters }
+    }
+
+    /// What is mapped.
+    pub(super) const fn present(&self) -> &Extents {
+        &self.present
+    }
+
+    /// What should be mapped and was refused.
+    pub(super) const fn refused(&self) -> &Extents {
+        &self.refused
+    }
+
+    /// Makes `range` hold what is `wanted`, and nothing else: first everything that is in the way goes, then
+    /// what is missing comes. `wanted` is sorted and lies within `range`, and no mapping that has to go
+    /// reaches out of it.
+    pub(super) fn bring_in_line(
+        &mut self,
+        range: &Range<u64>,
+        wanted: &[Extent],
+        grouping: Grouping,
+        report: &mut Report,
+    ) -> Result<(), Lost> {
+        let stale = stale(&self.present, range, wanted);
+        let splits = stale.iter().filter(|extent| is_partly_wanted(extent, wanted)).count();
+        self.counters.splits.add(splits as u64);
+        for adjacent in stale.chunk_by(|extent, next| extent.end() == next.start()) {
+            self.unmap(adjacent, report)?;
+        }
+
+        let missing = unmatched(wanted, &self.present);
+        let refused_before = self.refused.take_overlapping(range);
+        let mut full = false;
+        for run in missing.chunk_by(|leaf, next| grouping == Grouping::Runs && leaf.continues_into(next)) {
+            if full {
+                // Not attempted, so what is known of it stays as it is.
+                run.iter().filter(|leaf| refused_before.foresee(leaf)).for_each(|leaf| self.remember(leaf));
+            } else {
+                full = self.map_run(run, &refused_before, report).is_err();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes every mapping away.
+    pub(super) fn clear(&mut self, report: &mut Report) {
+        self.refused.clear();
+        if !self.present.is_empty() {
+            self.mapper.unmap_all();
+            self.counters.unmaps.add(1);
+            self.forget_all();
+            report.emptied();
+        }
+    }
+
+    /// Maps leaves that continue each other, in one call if the host is content with that.
+    fn map_run(&mut self, run: &[Extent], refused_before: &Extents, report: &mut Report) -> Result<(), Full> {
+        let Some(joined) = Extent::joined(run) else { return Ok(()) };
+        let known = refused_before.foresee(&joined);
+        self.counters.retries.add(u64::from(known));
+        match self.map(&joined, report) {
+            Ok(()) => Ok(()),
+            // Some of them may be at fault and others not.
+            Err(MapError::NotMemory(_) | MapError::Unusable(_)) if run.len() > 1 => {
+                run.iter().try_for_each(|leaf| self.map_run(slice::from_ref(leaf), refused_before, report))
+            }
+            Err(error) => {
+                let full = error == MapError::Full;
+                let count = self.counters.failed.add(1);
+                if !known {
+                    report.map_failed(&joined, error, count);
+                }
+                self.remember(&joined);
+                if full { Err(Full) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn map(&mut self, extent: &Extent, report: &mut Report) -> Result<(), MapError> {
+        if self.present.len() >= LEAF_LIMIT {
+            return Err(MapError::Full);
+        }
+        self.mapper.map(extent.iova, extent.guest, extent.length, extent.permissions)?;
+        self.present.insert(*extent);
+        self.counters.maps.add(1);
+        self.counters.extents.add(1);
+        self.counters.bytes.add(extent.length);
+        report.mapped(extent);
+        Ok(())
+    }
+
+    /// Takes away mappings without a hole between them, in one call.
+    fn unmap(&mut self, adjacent: &[Extent], report: &mut Report) -> Result<(), Lost> {
+        let Some(joined) = Extent::joined(adjacent) else { return Ok(()) };
+        if let Err(error) = self.mapper.unmap(joined.iova, joined.length) {
+            // Which of them are still there cannot be known, and none may be when this is reported as done.
+            report.unmap_failed(joined.iova, joined.length, error);
+            self.counters.rebuilds.add(1);
+            self.clear(report);
+            return Err(Lost);
+        }
+        for extent in adjacent {
+            self.present.remove(extent);
+        }
+        self.counters.unmaps.add(1);
+        self.counters.extents.subtract(adjacent.len() as u64);
+        self.counters.bytes.subtract(joined.length);
+        report.unmapped(joined.iova, joined.length);
+        Ok(())
+    }
+
+    fn remember(&mut self, refused: &Extent) {
+        if self.refused.len() < REFUSED_LIMIT {
+            self.refused.insert(*refused);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.present.clear();
+        self.counters.extents.clear();
+        self.counters.bytes.clear();
+    }
+}
+
+impl Extents {
+    /// Whether one of them says the same about where `extent` begins.
+    pub(super) fn foresee(&self, extent: &Extent) -> bool {
+        let begin = extent.start()..extent.start().saturating_add(1);
+        self.overlapping(&begin).any(|known| known.agrees_with(extent))
+    }
+}

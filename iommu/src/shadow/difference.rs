@@ -1,0 +1,50 @@
+//! What separates the mappings there are from the mappings there should be.
+
+use std::ops::Range;
+
+use super::extent::{Extent, Extents};
+
+/// The part of `wanted`, sorted and without overlaps, that has an address in `range`.
+pub(super) fn within<'a>(wanted: &'a [Extent], range: &Range<u64>) -> &'a [Extent] {
+    let first = wanted.partition_point(|extent| extent.end() <= range.start);
+    let end = wanted.partition_point(|extent| extent.start() < range.end);
+    wanted.get(first..end).unwrap_or_default()
+}
+
+/// Whether every address of `extent` is wanted, and just so.
+pub(super) fn is_wanted(extent: &Extent, wanted: &[Extent]) -> bool {
+    let mut next = extent.start();
+    for candidate in within(wanted, &extent.range()) {
+        if candidate.start() > next || !candidate.agrees_with(extent) {
+            return false;
+        }
+        next = candidate.end();
+    }
+    next >= extent.end()
+}
+
+/// Whether some address of `extent` is wanted just so: taking it away is then a disturbance that the guest
+/// did not ask for.
+pub(super) fn is_partly_wanted(extent: &Extent, wanted: &[Extent]) -> bool {
+    within(wanted, &extent.range()).iter().any(|candidate| candidate.agrees_with(extent))
+}
+
+/// The extents of `present` that have an address in `range` where they say anything but `wanted` does.
+pub(super) fn stale(present: &Extents, range: &Range<u64>, wanted: &[Extent]) -> Vec<Extent> {
+    let differs = |extent: &&Extent| extent.clipped(range).is_some_and(|part| !is_wanted(&part, wanted));
+    present.overlapping(range).filter(differs).copied().collect()
+}
+
+/// The parts of `extents` for which nothing in `others` says the same.
+pub(super) fn unmatched<'a>(extents: impl IntoIterator<Item = &'a Extent>, others: &Extents) -> Vec<Extent> {
+    let mut unmatched = Vec::new();
+    for extent in extents {
+        let mut next = extent.start();
+        for other in others.overlapping(&extent.range()).filter(|other| other.agrees_with(extent)) {
+            unmatched.extend(extent.clipped(&(next..other.start())));
+            next = other.end();
+        }
+        unmatched.extend(extent.clipped(&(next..extent.end())));
+    }
+    unmatched
+}
