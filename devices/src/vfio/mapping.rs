@@ -1,0 +1,64 @@
+//! Memory of the host's function in this program's address space, and how the guest gets to see it.
+
+use std::any::Any;
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// A mapped part of a BAR. Nobody in this program reads or writes through it; it is there for the guest.
+#[derive(Debug)]
+pub struct Mapping {
+    address: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps `length` bytes of `file` from `offset` on; both are multiples of the page size.
+    pub(super) fn new(file: impl AsFd, offset: u64, length: u64) -> io::Result<Self> {
+        let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses an address where nothing is, and a shared mapping of a device's
+        // registers is nobody's Rust memory.
+        let pointer = unsafe { mmap(null_mut(), length, access, MapFlags::SHARED, file, offset) }?;
+        let address = NonNull::new(pointer.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { address, length })
+    }
+
+    /// Where it is in this program.
+    pub fn address(&self) -> *mut u8 {
+        self.address.as_ptr()
+    }
+
+    /// How long it is, in bytes: a multiple of the page size.
+    pub fn length(&self) -> u64 {
+        self.length as u64
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `new`, and whoever showed it to the guest held on to it for as
+        // long as the guest saw it.
+        if let Err(error) = unsafe { munmap(self.address.as_ptr().cast(), self.length) } {
+            tracing::error!("A BAR cannot be unmapped: {error}");
+        }
+    }
+}
+
+// SAFETY: it is an address range that stays mapped; nothing is accessed through it here.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+/// Keeps memory shown to the guest. When it has been dropped, the guest does not reach the memory any more.
+pub type Shown = Box<dyn Any + Send + Sync>;
+
+/// The guest's physical address space, where the memory of BARs comes and goes.
+pub trait MemorySlots: Send + Sync {
+    /// Shows `memory` to the guest from address `guest` on, a multiple of the page size, until what is
+    /// returned is dropped. That must hold on to `memory`. Fails where something else is already.
+    fn show(&self, guest: u64, memory: Arc<Mapping>) -> io::Result<Shown>;
+}
