@@ -25,13 +25,13 @@ mod flag {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The field holds the width less one in a byte.
-    #[error("a host address width of {0} bits cannot be expressed: it must be 12 to 64")]
+    #[error("A host address width of {0} bits cannot be expressed: it must be 12 to 64")]
     AddressWidth(u8),
     /// A device scope names its device by 1 to 124 steps.
-    #[error("a device scope's path has 1 to 124 steps, not {0}")]
+    #[error("A device scope's path has 1 to 124 steps, not {0}")]
     PathLength(usize),
     /// A structure's length field has 16 bits.
-    #[error("a {name} structure of {length} bytes is too long: at most 65535 can be expressed")]
+    #[error("A {name} structure of {length} bytes is too long: at most 65535 can be expressed")]
     TooLong {
         /// The kind of structure.
         name: &'static str,
@@ -39,7 +39,7 @@ pub enum Error {
         length: usize,
     },
     /// The size field of a DRHD has 4 bits.
-    #[error("a remapping unit's registers cannot take 2^{0} pages: 2^15 is the most")]
+    #[error("A remapping unit's registers cannot take 2^{0} pages: 2^15 is the most")]
     WindowSize(u8),
     /// An ANDD names its device by ASCII characters that are not NUL.
     #[error("{0:?} is not the name of an ACPI device")]

@@ -27,7 +27,7 @@ pub use tables::{Table, Tables};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The tables do not fit below 4 GiB, where the RSDP and the 32-bit pointers of the FADT can reach them.
-    #[error("the ACPI tables at {address:#x} ({length} bytes) do not end below 4 GiB")]
+    #[error("The ACPI tables at {address:#x} ({length} bytes) do not end below 4 GiB")]
     TooHigh {
         /// Where they were to go.
         address: u64,
@@ -35,13 +35,13 @@ pub enum Error {
         length: usize,
     },
     /// The place for the tables is not aligned to a page.
-    #[error("the ACPI tables cannot stand at {0:#x}, which is not a multiple of 4096")]
+    #[error("The ACPI tables cannot stand at {0:#x}, which is not a multiple of 4096")]
     Misaligned(u64),
     /// No processor, or more than the DSDT has names for.
-    #[error("a machine has 1 to 4096 processors, not {0}")]
+    #[error("A machine has 1 to 4096 processors, not {0}")]
     Processors(usize),
     /// Two things claim the same addresses.
-    #[error("{first} overlaps {second}")]
+    #[error("The {first} overlaps the {second}")]
     Overlap {
         /// One of them, with its range.
         first: String,
@@ -49,13 +49,13 @@ pub enum Error {
         second: String,
     },
     /// A range whose end is below its start.
-    #[error("{0} is empty")]
+    #[error("The {0} is empty")]
     EmptyRange(String),
     /// More serial ports than a PC names.
-    #[error("a machine has at most 4 serial ports, not {0}")]
+    #[error("A machine has at most 4 serial ports, not {0}")]
     SerialPorts(usize),
     /// A device number that the root bus does not have.
-    #[error("the root bus has devices 0 to 31, not {0}")]
+    #[error("The root bus has devices 0 to 31, not {0}")]
     DeviceNumber(u8),
     /// An interrupt number that ISA does not have.
     #[error("ISA has interrupts 0 to 15, not {0}")]

@@ -32,29 +32,29 @@ fn memory_claims(machine: &Machine) -> Vec<Claim> {
     let ecam = machine.ecam;
     let ioapic = u64::from(machine.ioapic.address);
     let mut claims = vec![
-        Claim { name: "the local APIC window", range: LOCAL_APIC },
-        Claim { name: "the IOAPIC", range: ioapic..=ioapic.saturating_add(0xfff) },
-        Claim { name: "ECAM", range: ecam.base..=ecam.base.saturating_add(ecam.length() - 1) },
+        Claim { name: "local APIC window", range: LOCAL_APIC },
+        Claim { name: "IOAPIC", range: ioapic..=ioapic.saturating_add(0xfff) },
+        Claim { name: "ECAM window", range: ecam.base..=ecam.base.saturating_add(ecam.length() - 1) },
     ];
     for window in &machine.windows.memory_32 {
         let range = u64::from(*window.start())..=u64::from(*window.end());
-        claims.push(Claim { name: "the 32-bit PCI memory window", range });
+        claims.push(Claim { name: "32-bit PCI memory window", range });
     }
     for window in &machine.windows.memory_64 {
-        claims.push(Claim { name: "the 64-bit PCI memory window", range: window.clone() });
+        claims.push(Claim { name: "64-bit PCI memory window", range: window.clone() });
     }
     for unit in machine.dmar.iter().flat_map(|dmar| &dmar.units) {
         let range = unit.base..=unit.base.saturating_add(unit.window_length() - 1);
-        claims.push(Claim { name: "a DMA remapping unit", range });
+        claims.push(Claim { name: "register window of a remapping unit", range });
     }
     claims
 }
 
 fn port_claims(machine: &Machine) -> Vec<Claim> {
-    let mut claims = vec![Claim { name: "the PCI configuration ports", range: CONFIGURATION_PORTS }];
+    let mut claims = vec![Claim { name: "range of PCI configuration ports", range: CONFIGURATION_PORTS }];
     for window in &machine.windows.ports {
         let range = u64::from(*window.start())..=u64::from(*window.end());
-        claims.push(Claim { name: "the PCI port window", range });
+        claims.push(Claim { name: "PCI port window", range });
     }
     claims
 }

@@ -16,8 +16,7 @@ fn the_sample_machine_keeps_everything_apart() {
 #[test]
 fn a_window_over_ecam_is_named_with_both_ranges() {
     let message = error(|machine| machine.windows.memory_32 = vec![0xd000_0000..=0xe000_0000]);
-    let expected =
-        "the 32-bit PCI memory window (0xd0000000–0xe0000000) overlaps ECAM (0xe0000000–0xefffffff)";
+    let expected = "The 32-bit PCI memory window (0xd0000000–0xe0000000) overlaps the ECAM window (0xe0000000–0xefffffff)";
     assert_eq!(message, expected);
 }
 
@@ -37,7 +36,7 @@ fn windows_and_units_may_not_overlap_among_themselves() {
         let units = &mut machine.dmar.as_mut().unwrap().units;
         units.push(Drhd { base: sample::UNIT - 0x1000, window_order: 1, ..units[0].clone() });
     });
-    assert!(message.starts_with("a DMA remapping unit"), "{message}");
+    assert!(message.starts_with("The register window of a remapping unit"), "{message}");
 }
 
 #[test]

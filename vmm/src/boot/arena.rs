@@ -50,33 +50,30 @@ impl<'a> Arena<'a> {
         for &(first, last) in &self.free {
             let mut start = align_up(first.max(from), alignment)?;
             while let Some(end) = start.checked_add(length).filter(|end| *end <= last.min(limit)) {
-                match self.conflict(start, end) {
-                    Some((_, taken_end)) => start = align_up(taken_end, alignment)?,
-                    None => {
-                        self.taken.push((start, end));
-                        return Some(start);
-                    }
-                }
+                let Some((_, taken_end)) = self.conflict(start, end) else {
+                    self.taken.push((start, end));
+                    return Some(start);
+                };
+                start = align_up(taken_end, alignment)?;
             }
         }
         None
     }
 
-    /// Takes the highest free place below `limit`. `alignment` is a power of two.
-    pub(super) fn highest(&mut self, length: u64, alignment: u64, limit: u64) -> Option<u64> {
+    /// Takes the highest free place between `from` and `limit`. `alignment` is a power of two.
+    pub(super) fn highest(&mut self, length: u64, alignment: u64, from: u64, limit: u64) -> Option<u64> {
         for &(first, last) in self.free.iter().rev() {
+            let first = first.max(from);
             let mut end = last.min(limit);
             while let Some(start) = end.checked_sub(length).map(|start| start & !(alignment - 1)) {
                 if start < first {
                     break;
                 }
-                match self.conflict(start, start + length) {
-                    Some((taken_start, _)) => end = taken_start,
-                    None => {
-                        self.taken.push((start, start + length));
-                        return Some(start);
-                    }
-                }
+                let Some((taken_start, _)) = self.conflict(start, start + length) else {
+                    self.taken.push((start, start + length));
+                    return Some(start);
+                };
+                end = taken_start;
             }
         }
         None

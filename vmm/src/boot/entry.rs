@@ -59,6 +59,7 @@ pub struct DescriptorTable {
 /// A segment register with its hidden part, which the descriptor in the table agrees with. Every segment is
 /// present and for privilege level 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a bit of the descriptor, under its own name")]
 pub struct Segment {
     /// Selector.
     pub selector: u16,

@@ -147,7 +147,7 @@ fn load_initrd(
     arena: &mut Arena<'_>,
 ) -> Result<(u64, u64), Problem> {
     let length = initrd.length();
-    let address = arena.highest(length, PAGE, limit).ok_or_else(|| {
+    let address = arena.highest(length, PAGE, ONE_MIB, limit).ok_or_else(|| {
         if arena.end() > limit {
             Problem::AboveLimit { length, limit }
         } else {

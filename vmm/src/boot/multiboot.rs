@@ -81,9 +81,9 @@ pub(super) fn load(
     command_line: &str,
     machine: Machine<'_>,
 ) -> Result<Entry, Fault> {
-    let entry = program.entry_32(program.entry)?;
     let mut arena = Arena::new(machine.ram, machine.map);
     let mut top = program.load(kernel, machine, &mut arena)?;
+    let entry = program.entry_32(program.entry)?;
 
     let mut list = Vec::new();
     for (index, open) in modules.iter_mut().enumerate() {

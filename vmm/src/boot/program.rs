@@ -25,7 +25,7 @@ pub(super) struct Segment {
 }
 
 /// Memory is cleared in pieces of this size.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Program {
     /// Copies all segments to their places, which must be free RAM, and returns where the highest ends.

@@ -14,6 +14,7 @@ use super::{Entry, Fault, Machine, OpenModule, Problem, Protocol, Role, c_string
 /// The version of the start information that has a memory map.
 const VERSION: u32 = 1;
 const PAGE: u64 = 4096;
+const ONE_MIB: u64 = 1 << 20;
 const FOUR_GIB: u64 = 1 << 32;
 
 /// Loads `program` from `kernel`, to be entered at `entry`.
@@ -25,9 +26,9 @@ pub(super) fn load(
     command_line: &str,
     machine: Machine<'_>,
 ) -> Result<Entry, Fault> {
-    let entry = program.entry_32(u64::from(entry))?;
     let mut arena = Arena::new(machine.ram, machine.map);
     program.load(kernel, machine, &mut arena)?;
+    let entry = program.entry_32(u64::from(entry))?;
 
     let mut list = Vec::new();
     for (index, open) in modules.iter_mut().enumerate() {
@@ -60,7 +61,7 @@ fn load_module(
 ) -> Result<hvm_modlist_entry, Problem> {
     let size = open.image.length();
     let end = arena.taken_end().saturating_add(size);
-    let paddr = arena.highest(size, PAGE, FOUR_GIB).ok_or(Problem::NoRoom { length: size, end })?;
+    let paddr = arena.highest(size, PAGE, ONE_MIB, FOUR_GIB).ok_or(Problem::NoRoom { length: size, end })?;
     open.image.copy(0, size, machine.ram, paddr)?;
     let cmdline_paddr = match open.arguments.as_str() {
         "" => 0,

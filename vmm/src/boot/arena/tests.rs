@@ -30,10 +30,11 @@ fn the_highest_place_is_aligned_and_goes_around_what_is_taken() {
     let test = TestMachine::new(16);
     let mut arena = Arena::new(&test.ram, &test.map);
     arena.claim(15 * MIB, MIB).unwrap();
-    assert_eq!(arena.highest(0x1001, 0x1000, 16 * MIB), Some(15 * MIB - 0x2000));
-    assert_eq!(arena.highest(MIB, 0x1000, 8 * MIB + 1), Some(7 * MIB));
-    assert_eq!(arena.highest(16 * MIB, 1, 16 * MIB), None);
-    assert_eq!(arena.highest(0x1_0000, 1, 0x9_0000), Some(0x8_0000), "the limit is in another range");
+    assert_eq!(arena.highest(0x1001, 0x1000, 0, 16 * MIB), Some(15 * MIB - 0x2000));
+    assert_eq!(arena.highest(MIB, 0x1000, 0, 8 * MIB + 1), Some(7 * MIB));
+    assert_eq!(arena.highest(16 * MIB, 1, 0, 16 * MIB), None);
+    assert_eq!(arena.highest(0x1_0000, 1, 0, 0x9_0000), Some(0x8_0000), "the limit is in another range");
+    assert_eq!(arena.highest(0x1_0000, 1, MIB, 0x9_0000), None, "stays above the floor");
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn boot_data_stays_clear_of_the_first_page_and_of_the_upper_conventional_memory(
     assert_eq!(arena.write_low(&[1; 16], 8).unwrap(), 0x1000);
     assert_eq!(arena.write_low(&[2; 16], 4096).unwrap(), 0x2000);
     assert_eq!(test.bytes(0x2000, 16), [2; 16]);
-    assert!(matches!(arena.write_low(&[0; 0x7_f000], 1), Err(Problem::TooMuchToTell)));
+    assert!(matches!(arena.write_low(&vec![0; 0x7_f000], 1), Err(Problem::TooMuchToTell)));
 }
 
 #[test]

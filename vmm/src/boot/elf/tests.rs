@@ -97,7 +97,9 @@ proptest! {
         let parts = ElfParts { bits, code: &[0xf4; 64], pvh_entry: Some(ELF_START as u32), multiboot_flags: Some(3) };
         let mut file = parts.build();
         // The magic number stays, or the file would be something else.
-        changes.iter().filter(|(offset, _)| *offset > 3).for_each(|(offset, value)| file[*offset] = *value);
+        for (offset, value) in changes.into_iter().filter(|(offset, _)| *offset > 3) {
+            file[offset] = value;
+        }
         file.truncate(length);
         let _ = TestMachine::new(8).boot(&file, "x");
     }

@@ -163,7 +163,9 @@ proptest! {
         length in 0_usize..70_000,
     ) {
         let mut file = bzimage(&[]);
-        changes.iter().for_each(|(offset, value)| file[*offset] = *value);
+        for (offset, value) in changes {
+            file[offset] = value;
+        }
         file.truncate(length.max(1));
         let test = TestMachine::new(24);
         let file = TestFile::new(&file);

@@ -56,7 +56,8 @@ fn modules_follow_the_kernel_on_pages_of_their_own_and_the_initrd_comes_last() {
 
 #[test]
 fn a_module_without_room_is_named_and_says_how_much_memory_is_needed() {
-    let modules: [(&[u8], &str); 2] = [(&[1; 10], ""), (&[2; 14 << 20], "")];
+    let large = vec![2; 14 << 20];
+    let modules: [(&[u8], &str); 2] = [(&[1; 10], ""), (&large, "")];
     let error =
         TestMachine::new(16).boot_with(&multiboot_elf(&[0xf4]), "", None, &modules).unwrap_err().to_string();
     assert!(error.starts_with("The module "), "{error}");
