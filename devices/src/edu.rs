@@ -119,6 +119,10 @@ impl Function for Edu {
         }
     }
 
+    fn upstream(&self, open: bool) {
+        self.function.upstream(open);
+    }
+
     fn reset(&self) {
         let mut registers = self.registers();
         self.function.reset();

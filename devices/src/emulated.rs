@@ -40,6 +40,12 @@ impl EmulatedFunction {
         self.follow(self.endpoint.config_write(offset, data))
     }
 
+    /// Follows the bridges above: whether they pass on what the function sends.
+    pub(crate) fn upstream(&self, open: bool) {
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.follow(self.endpoint.set_upstream(open));
+    }
+
     /// What each BAR decodes now.
     pub(crate) fn bars(&self) -> [Option<BarRange>; BAR_COUNT] {
         self.endpoint.bars()

@@ -49,6 +49,8 @@ struct State {
     config: ConfigSpace,
     /// The level last given to the wire.
     wire_asserted: bool,
+    /// Whether the bridges above pass requests on.
+    upstream: bool,
 }
 
 /// An MSI-X table, the BAR ranges it is in, and the capability that rules it.
@@ -164,7 +166,15 @@ impl Endpoint {
         self.msix.as_ref().map(|place| &place.msix)
     }
 
-    /// Whether the function may send requests: Bus Master is set and it is in D0.
+    /// Follows [`crate::Function::upstream`].
+    pub fn set_upstream(&self, open: bool) -> Effects {
+        let mut state = self.state();
+        state.upstream = open;
+        self.effects(&state, MsixChange::default())
+    }
+
+    /// Whether the function may send requests: Bus Master is set, it is in D0, and the bridges above let
+    /// requests through.
     pub fn bus_master(&self) -> bool {
         self.masters(&self.state())
     }
@@ -198,7 +208,7 @@ impl Endpoint {
     }
 
     fn masters(&self, state: &State) -> bool {
-        state.config.command().contains(Command::BUS_MASTER) && self.is_on(state)
+        state.config.command().contains(Command::BUS_MASTER) && self.is_on(state) && state.upstream
     }
 
     fn messages_on(&self, state: &State) -> bool {

@@ -56,6 +56,10 @@ pub trait Function: Send + Sync {
     /// Tells that the number of the bus the function is on has changed, and with it its requester ID.
     fn renumbered(&self) {}
 
+    /// Tells whether the bridges above pass on what the function sends, after a change; until told, they do.
+    /// Once told that they do not, nothing that it has sent is under way any more.
+    fn upstream(&self, _open: bool) {}
+
     /// Brings the function back to its state after power-on, as a reset of the bus does.
     fn reset(&self);
 }

@@ -32,6 +32,8 @@ pub(crate) struct Forwarding {
     pub(crate) link_up: bool,
     /// Whether anything at all goes through: the link works and the bridge is in D0.
     pub(crate) open: bool,
+    /// Whether requests from below go up.
+    pub(crate) upstream: bool,
     /// The memory window and the prefetchable one, where enabled and not empty.
     pub(crate) memory: [Option<Span>; 2],
     /// The port window, where enabled and not empty.
@@ -86,6 +88,7 @@ impl RootPort {
             subordinate: config.u8(type1::SUBORDINATE_BUS),
             link_up,
             open,
+            upstream: open && command.contains(Command::BUS_MASTER),
             memory,
             ports,
         }

@@ -20,6 +20,7 @@ pub(crate) enum Event {
     Write { bar: usize, offset: u64, data: Vec<u8> },
     Reachable([Option<BarRange>; BAR_COUNT]),
     Renumbered(Bdf),
+    Upstream(bool),
     Reset,
 }
 
@@ -102,6 +103,10 @@ impl Function for Probe {
 
     fn renumbered(&self) {
         self.note(Event::Renumbered(self.location.bdf()));
+    }
+
+    fn upstream(&self, open: bool) {
+        self.note(Event::Upstream(open));
     }
 
     fn reset(&self) {

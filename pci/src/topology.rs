@@ -101,6 +101,8 @@ pub(crate) struct Node {
     pub(crate) decoded: [Option<BarRange>; BAR_COUNT],
     /// What the function has been told that the guest reaches.
     pub(crate) told: [Option<BarRange>; BAR_COUNT],
+    /// Whether it has been told that what it sends goes up.
+    pub(crate) upstream: bool,
 }
 
 /// What makes a function a bridge.
@@ -172,6 +174,7 @@ impl Topology {
             bridge: None,
             decoded: [None; BAR_COUNT],
             told: [None; BAR_COUNT],
+            upstream: true,
         };
         let id = self.nodes.len();
         let place = (node.location.device(), node.location.function());
@@ -221,6 +224,13 @@ impl Topology {
             None => InterruptRoute::on_root_bus(node.location.device()),
             Some(bridge) => bridge.behind(node.location.device()),
         }
+    }
+
+    /// Whether every bridge above a bus lets requests through.
+    pub(crate) fn upstream_of(&self, bus: Bus) -> bool {
+        let Some(above) = self.buses[bus.0].above else { return true };
+        let node = &self.nodes[above];
+        node.bridge.as_ref().is_some_and(|bridge| bridge.forwarding.upstream) && self.upstream_of(node.bus)
     }
 
     /// How many buses there are: their handles are the numbers below.

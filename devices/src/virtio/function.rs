@@ -324,6 +324,10 @@ impl Function for VirtioFunction {
         }
     }
 
+    fn upstream(&self, open: bool) {
+        self.function.upstream(open);
+    }
+
     fn reset(&self) {
         let mut state = self.state();
         state.common.reset();

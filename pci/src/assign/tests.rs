@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Config, Probe, WINDOWS};
+use crate::testing::{Config, Event, Probe, WINDOWS};
 use crate::{BAR_COUNT, Bar, BarKind, BarRange, BarSpace, ROM_BAR, RootComplex, Windows};
 
 fn bar(kind: BarKind, size: u64) -> Bar {
@@ -160,7 +160,8 @@ fn functions_learn_their_numbers_before_anything_decodes() {
     assert!(
         matches!(
             events.as_slice(),
-            [crate::testing::Event::Renumbered(bdf), crate::testing::Event::Reachable(_)] if *bdf == expected
+            [Event::Upstream(false), Event::Renumbered(bdf), Event::Upstream(true), Event::Reachable(_)]
+            if *bdf == expected
         ),
         "{events:?}"
     );
@@ -206,7 +207,7 @@ proptest! {
         for (probe, bars) in probes {
             let mut told = [None; BAR_COUNT];
             for event in probe.events() {
-                if let crate::testing::Event::Reachable(bars) = event {
+                if let Event::Reachable(bars) = event {
                     told = bars;
                 }
             }

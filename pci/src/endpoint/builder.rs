@@ -138,7 +138,7 @@ impl EndpointBuilder {
     /// The finished endpoint, in its state after power-on.
     pub fn build(self) -> Endpoint {
         Endpoint {
-            state: Mutex::new(State { config: self.config, wire_asserted: false }),
+            state: Mutex::new(State { config: self.config, wire_asserted: false, upstream: true }),
             bars: self.bars,
             msi: self.msi,
             msix: self.msix,

@@ -72,6 +72,16 @@ fn bus_master_is_told_and_needs_d0() {
 }
 
 #[test]
+fn bus_master_needs_a_way_up() {
+    let (endpoint, _) = everything();
+    assert!(write16(&endpoint, 0x04, 0x0004).bus_master);
+    assert!(!endpoint.set_upstream(false).bus_master);
+    endpoint.reset();
+    assert!(!write16(&endpoint, 0x04, 0x0004).bus_master);
+    assert!(endpoint.set_upstream(true).bus_master);
+}
+
+#[test]
 fn bars_decode_nothing_in_d3() {
     let (endpoint, _) = everything();
     let _ = write16(&endpoint, 0x04, 0x0002);

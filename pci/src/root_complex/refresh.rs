@@ -23,6 +23,7 @@ impl RootComplex {
     pub(super) fn refresh(&self, topology: &mut Topology) {
         note_registers(topology);
         let renumbered = renumber(topology);
+        tell_upstream(topology);
         let (map, reached) = Map::draw(topology);
         self.map.store(Arc::new(map));
         for function in renumbered {
@@ -64,6 +65,17 @@ fn renumber(topology: &Topology) -> Vec<Arc<dyn Function>> {
         }
     }
     renumbered
+}
+
+/// Tells functions whether what they send gets anywhere.
+fn tell_upstream(topology: &mut Topology) {
+    for id in topology.below(Topology::ROOT) {
+        let open = topology.upstream_of(topology.node(id).bus);
+        let node = topology.node_mut(id);
+        if std::mem::replace(&mut node.upstream, open) != open {
+            node.function.upstream(open);
+        }
+    }
 }
 
 /// Tells functions what is reached of them. First all let go of what they lost, so that nobody takes an

@@ -263,3 +263,16 @@ fn a_function_level_reset_takes_the_bars_away() {
     assert!(machine.root.events().contains(&Event::Reset));
     assert!(!read(&machine.complex, base, 1).0);
 }
+
+#[test]
+fn nothing_goes_up_through_a_port_that_does_not_master_the_bus() {
+    let machine = machine();
+    machine.complex.write16(FIRST_PORT, 4, 3);
+    assert_eq!(machine.first.events(), [Event::Upstream(false)]);
+    machine.complex.write16(FIRST_PORT, 4, 7);
+    assert_eq!(machine.first.events(), [Event::Upstream(true)]);
+    machine.complex.write16(FIRST_PORT, 0x44, 3);
+    assert!(machine.first.events().contains(&Event::Upstream(false)));
+    assert_eq!(machine.second.events(), []);
+    assert_eq!(machine.root.events(), []);
+}
