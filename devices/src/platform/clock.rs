@@ -52,20 +52,31 @@ pub(super) fn time_of(ticks: u64, frequency: u64) -> Duration {
 /// A deadline of a device, part of its state.
 ///
 /// Setting it anew also takes back an expiry nobody has looked at, so nothing ever waits for the timer.
-pub(super) struct Deadline(TimerFd);
+pub(super) struct Deadline {
+    timer: TimerFd,
+    /// What the timer is set to.
+    set: Option<Duration>,
+}
 
 impl Deadline {
     /// A deadline that is not set.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(TimerFd::new()?))
+        Ok(Self { timer: TimerFd::new()?, set: None })
     }
 
     /// Sets it to `deadline`, at once if that is not after `now`, or takes it away.
     pub(super) fn set(&mut self, now: Duration, deadline: Option<Duration>) {
+        // Most accesses to a device leave its deadline where it was.
+        if deadline == self.set && deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        self.set = deadline;
         let result = match deadline {
             // Zero would disarm the timer.
-            Some(deadline) => self.0.reset(deadline.saturating_sub(now).max(Duration::from_nanos(1)), None),
-            None => self.0.clear(),
+            Some(deadline) => {
+                self.timer.reset(deadline.saturating_sub(now).max(Duration::from_nanos(1)), None)
+            }
+            None => self.timer.clear(),
         };
         if let Err(error) = result {
             tracing::error!("Cannot set a timer: {error}");
@@ -75,7 +86,7 @@ impl Deadline {
 
 impl AsRawFd for Deadline {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.timer.as_raw_fd()
     }
 }
 

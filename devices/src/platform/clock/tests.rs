@@ -1,10 +1,10 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use event_manager::{EventManager, SubscriberOps};
 
 use super::*;
 use crate::platform::lock;
-use std::sync::Mutex;
 
 #[test]
 fn ticks_and_times_are_inverse() {
@@ -41,4 +41,20 @@ fn the_event_loop_calls_a_device_once_for_a_deadline() {
     assert_eq!(manager.run_with_timeout(1000).unwrap(), 1);
     assert_eq!(manager.run_with_timeout(0).unwrap(), 0);
     assert_eq!(device.acted.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_deadline_can_be_taken_back_and_set_again() {
+    let device = Arc::new(Once { deadline: Mutex::new(Deadline::new().unwrap()), acted: AtomicU32::new(0) });
+    let mut manager = EventManager::new().unwrap();
+    manager.add_subscriber(TimerEvents::new(device.clone()));
+    let (now, soon) = (Duration::from_secs(1), Some(Duration::from_millis(1001)));
+    for deadline in [soon, None, soon, soon] {
+        lock(&device.deadline).set(now, deadline);
+    }
+    assert_eq!(manager.run_with_timeout(1000).unwrap(), 1);
+    lock(&device.deadline).set(now, soon);
+    std::thread::sleep(Duration::from_millis(5));
+    lock(&device.deadline).set(now, None);
+    assert_eq!(manager.run_with_timeout(0).unwrap(), 0, "an expiry nobody looked at is taken back too");
 }
