@@ -1,6 +1,6 @@
 //! Waiting for requests under way (§6.5.5): a read-side critical section that an invalidation can wait out.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::cache::padded::Padded;
@@ -20,10 +20,17 @@ pub(crate) struct Section<'a> {
     _guard: RwLockReadGuard<'a, ()>,
 }
 
+/// How many threads have ever begun a request, on any unit: no shard beyond that is in use.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static SHARD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    static SHARD: usize = {
+        let thread = THREADS.fetch_add(1, Ordering::SeqCst);
+        // Whoever drains without having seen this thread has changed things before this point: what the
+        // thread looks up from here on is new. The other half of the agreement is in `drain`.
+        fence(Ordering::SeqCst);
+        thread % SHARDS
+    };
 }
 
 impl Sections {
@@ -35,7 +42,8 @@ impl Sections {
 
     /// Waits until every request that may have used what was in force before has ended.
     pub(crate) fn drain(&self) {
-        for shard in &self.shards {
+        fence(Ordering::SeqCst);
+        for shard in self.shards.iter().take(THREADS.load(Ordering::SeqCst)) {
             drop(shard.write().unwrap_or_else(PoisonError::into_inner));
         }
     }
