@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use devices::vfio::VfioFunction;
 use devices::{GuestRam, Remapping};
 use iommu::SourceId;
 use pci::{RootComplex, Windows};
@@ -31,6 +32,7 @@ use host::FromHost;
 use crate::bus::Bus;
 use crate::config::{Config, IommuChoice, ModuleSpec};
 use crate::event_loop::EventLoop;
+use crate::host_dma::KvmVfio;
 use crate::interrupts::{KvmChip, KvmMsi, RouteTable};
 use crate::kvm::cpuid::{self, Topology};
 use crate::kvm::slots::Slots;
@@ -46,7 +48,10 @@ pub struct Machine {
     stop: Arc<AtomicBool>,
     power: Arc<PowerSwitch>,
     event_loop: EventLoop,
+    /// Given back while the machine they were mapped into still exists.
+    assigned: Vec<Arc<VfioFunction>>,
     _pci: Arc<RootComplex>,
+    _kvm_vfio: Option<KvmVfio>,
     vm: Vm,
 }
 
@@ -94,9 +99,17 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     for device in &config.devices {
         builder.emulated(device)?;
     }
+    let (places, assigned): (Vec<_>, Vec<_>) = host
+        .taken
+        .iter()
+        .map(|(spec, taken)| builder.assigned(spec, taken))
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .unzip();
+    let kvm_vfio = host.tell_kvm(&vm.fd)?;
     pci.assign_resources(|wire| acpi::intx_gsi(wire.device, wire.pin.index()) as u8)?;
 
-    let reserved = described::reserved_memory(config, &pci, &host, &[])?;
+    let reserved = described::reserved_memory(config, &pci, &host, &places)?;
     let map_reserved: Vec<_> = reserved.iter().map(|(start, length, _)| (*start, *length)).collect();
     let map = memory_map::memory_map(config.memory, &map_reserved)?;
     let tables = firmware::tables(firmware::Description {
@@ -124,8 +137,17 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
 
     let bus = chipset.bus(pci.clone(), &parts.remapping);
     let stop = Arc::new(AtomicBool::new(false));
-    let mut machine =
-        Machine { vcpus: Vec::new(), kicks: Vec::new(), stop, power, event_loop, _pci: pci, vm };
+    let mut machine = Machine {
+        vcpus: Vec::new(),
+        kicks: Vec::new(),
+        stop,
+        power,
+        event_loop,
+        assigned,
+        _pci: pci,
+        _kvm_vfio: kvm_vfio,
+        vm,
+    };
     machine.add_processors(config, &Arc::new(bus), &entry, &chipset)?;
     Ok(machine)
 }
@@ -184,6 +206,9 @@ impl Machine {
                 std::thread::sleep(Duration::from_millis(1));
             }
             let _ = thread.join();
+        }
+        for function in &self.assigned {
+            function.stop();
         }
         drop(terminal);
         served.map_err(|error| format!("The event loop failed: {error}"))?;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use devices::GuestRam;
+use devices::vfio::{Mapping, MemorySlots, Shown};
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -96,5 +97,31 @@ impl Slots {
         if let Err(error) = unsafe { self.vm.set_user_memory_region(region) } {
             tracing::error!("KVM did not take memory slot {} away: {error}", id.0);
         }
+    }
+}
+
+/// A BAR that the guest sees: dropping it takes the BAR out of the guest's memory.
+struct ShownBar {
+    slots: Arc<Slots>,
+    id: SlotId,
+    /// Stays mapped as long as the guest sees it; dropped after the slot is gone.
+    _memory: Arc<Mapping>,
+}
+
+impl Drop for ShownBar {
+    fn drop(&mut self) {
+        self.slots.unmap(self.id);
+    }
+}
+
+/// The slots as assigned functions use them.
+pub struct BarSlots(pub Arc<Slots>);
+
+impl MemorySlots for BarSlots {
+    fn show(&self, guest: u64, memory: Arc<Mapping>) -> std::io::Result<Shown> {
+        // SAFETY: the mapping has this length, and `ShownBar` holds on to it for as long as the slot lives.
+        let id = unsafe { self.0.map(guest, memory.address(), memory.length(), false) }
+            .map_err(std::io::Error::other)?;
+        Ok(Box::new(ShownBar { slots: self.0.clone(), id, _memory: memory }))
     }
 }

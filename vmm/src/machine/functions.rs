@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use devices::{BusMaster, Disk, Edu, InterruptLine, VirtioFunction};
+use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
+use devices::{BusMaster, Disk, Edu, InterruptLine, Remapping, VirtioFunction};
 use pci::{Bus, ExpressKind, InterruptPin, PlaceError, RootComplex, RootPortError, Slot};
 
 use super::chipset::Chipset;
-use super::{BuildError, Parts};
-use crate::config::{DeviceKind, DeviceSpec, Placement};
+use super::{BuildError, Outcome, Parts};
+use crate::config::{DeviceKind, DeviceSpec, Placement, VfioSpec};
 use crate::event_loop::EventLoop;
+use crate::host_dma::{Taken, Type1};
+use crate::kvm::slots::BarSlots;
+use crate::memory;
 
 /// Root ports start here; a device has eight functions, so eight ports share a device number.
 const FIRST_PORT_DEVICE: u8 = 1;
@@ -64,6 +68,53 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Puts a function of the host in its place, behind the remapping unit; gives the place.
+    pub(super) fn assigned(
+        &mut self,
+        spec: &VfioSpec,
+        taken: &Taken,
+    ) -> Result<(pci::Location, Arc<VfioFunction>), BuildError> {
+        let name = spec.host.to_string();
+        let (slot, kind) = self.slot(&name, spec.placement)?;
+        let location = slot.location();
+        let host = taken.device.try_clone().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
+        let power = self.parts.power.clone();
+        let events = {
+            let name = name.clone();
+            move |event| match event {
+                HostEvent::Failed => eprintln!(
+                    "\rportcullis: {name} reported an error it cannot recover from; the guest has lost it"
+                ),
+                HostEvent::Requested => {
+                    eprintln!("\rportcullis: the host wants {name} back, so the machine stops");
+                    power.end(Outcome::PowerOff);
+                }
+            }
+        };
+        let parts = devices::vfio::Parts {
+            host: Arc::new(VfioDevice::new(host, &name).map_err(BuildError::device(&name))?),
+            location: location.clone(),
+            integrated: kind == ExpressKind::IntegratedEndpoint,
+            routes: Box::new(self.parts.routes.function(location.clone())),
+            line: Some(self.line(&slot, InterruptPin::A)?),
+            slots: Arc::new(BarSlots(self.parts.slots.clone())),
+            events: Box::new(events),
+            name: name.clone(),
+        };
+        let memory = &self.parts.memory;
+        let function = VfioFunction::new(parts, |requester| match &self.parts.remapping {
+            Remapping::Absent => None,
+            Remapping::Unit(unit) => {
+                let mapper = Type1::new(taken.container.clone(), memory.clone());
+                Some(unit.attach(requester, Box::new(mapper), memory::regions(memory)))
+            }
+        });
+        let function = function.map_err(BuildError::device(&name))?;
+        self.event_loop.add(function.clone());
+        self.pci.plug(slot, function.clone());
+        Ok((location, function))
     }
 
     /// Finds the place that a function is to have, and what kind of function that makes it.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use devices::GuestRam;
+use kvm_ioctls::VmFd;
 
 use super::BuildError;
 use crate::config::{Config, IommuChoice, VfioSpec};
-use crate::host_dma::{Host, HostError, ReservedKind, Spaces, Taken, check_locked_memory};
+use crate::host_dma::{Group, Host, HostError, KvmVfio, ReservedKind, Spaces, Taken, check_locked_memory};
 use crate::memory;
 
 /// Functions taken from the host, in the order they were named, each with what was said about it.
@@ -44,6 +45,22 @@ impl FromHost {
     pub(super) fn check(&self, width: u8, ram: &GuestRam) -> Result<(), HostError> {
         let regions = memory::regions(ram);
         self.taken.iter().try_for_each(|(_, taken)| taken.container.check(width, &regions))
+    }
+
+    /// Tells KVM of the functions' groups, if there are any. What is returned lives as long as the machine.
+    pub(super) fn tell_kvm(&self, vm: &VmFd) -> Result<Option<KvmVfio>, HostError> {
+        if self.taken.is_empty() {
+            return Ok(None);
+        }
+        let device = KvmVfio::new(vm)?;
+        let mut told: Vec<&Arc<Group>> = Vec::new();
+        for (_, taken) in &self.taken {
+            if !told.iter().any(|group| Arc::ptr_eq(group, &taken.group)) {
+                device.add(&taken.group)?;
+                told.push(&taken.group);
+            }
+        }
+        Ok(Some(device))
     }
 
     /// The regions (first address, length) that the `index`th function may drop but uses while it can.
