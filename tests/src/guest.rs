@@ -58,6 +58,8 @@ pub struct Guest {
     pub emulated: Vec<Emulated>,
     /// Added to the VMM's command line.
     pub options: Vec<String>,
+    /// Whether its own kernel and initial file system lie in `/guest` for it to start once more.
+    pub carries_itself: bool,
     /// What its first process runs, a shell script.
     pub script: String,
 }
@@ -74,6 +76,7 @@ impl Guest {
             assigned: Vec::new(),
             emulated: Vec::new(),
             options: Vec::new(),
+            carries_itself: false,
             script: script.into(),
         }
     }
@@ -134,14 +137,23 @@ impl Guest {
         self
     }
 
+    /// With its own kernel and initial file system in `/guest`.
+    #[must_use]
+    pub fn carrying_itself(mut self) -> Self {
+        self.carries_itself = true;
+        self
+    }
+
     /// The shell script that runs it in L1. The VMM's exit status is the script's.
     pub fn job(&self) -> String {
         let mut archive = Archive::new();
         archive.file("script", 0o644, self.script.as_bytes());
         let archive = base64(&archive.finish());
         let command = self.command();
+        let itself =
+            if self.carries_itself { "; cd /; find guest | cpio -o -H newc 2>/dev/null" } else { "" };
         format!(
-            "( cat /guest/initrd; echo {archive} | base64 -d ) >/run/guest.initrd\n\
+            "( cat /guest/initrd; echo {archive} | base64 -d{itself} ) >/run/guest.initrd\n\
              for bdf in {}; do bind_vfio $bdf || exit 99; done\n\
              exec {command} 2>&1\n",
             self.assigned.join(" ")

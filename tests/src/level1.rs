@@ -17,7 +17,7 @@ use crate::lock::Lock;
 use crate::parts::{Kernel, PartError, Parts};
 use channel::Channel;
 pub use channel::Output;
-pub(crate) use channel::base64;
+pub(crate) use channel::{base64, from_base64};
 pub use device::{Device, Disk};
 pub use image::Contents;
 

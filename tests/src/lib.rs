@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acpi;
 pub mod cpio;
 pub mod guest;
 pub mod level1;

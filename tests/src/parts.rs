@@ -8,6 +8,7 @@ mod apt;
 mod kernel;
 mod modules;
 mod qemu;
+mod tools;
 
 use std::path::{Path, PathBuf};
 
@@ -62,8 +63,8 @@ impl Override {
 }
 
 /// Every variable that replaces a part.
-pub const OVERRIDES: [Override; 6] =
-    [qemu::PROGRAM, qemu::TREE, kernel::IMAGE, kernel::MODULES, kernel::IOMMUFD_IMAGE, BUSYBOX];
+pub const OVERRIDES: [Override; 7] =
+    [qemu::PROGRAM, qemu::TREE, kernel::IMAGE, kernel::MODULES, kernel::IOMMUFD_IMAGE, BUSYBOX, tools::IASL];
 
 const BUSYBOX: Override =
     Override { variable: "PORTCULLIS_BUSYBOX", meaning: "a statically linked busybox with insmod and xz" };

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use evidence::{Evidence, number_after, warnings};
 pub use session::{Failure, Outcome, Settings, run};
 
-use crate::guest::Guest;
+use crate::guest::{Guest, Vmm};
 use crate::level1::Device;
 use crate::parts::Kernel;
 
@@ -36,6 +36,33 @@ const NEVER_IN_LEVEL1: [&str; 6] =
 /// Looks at what a scenario left behind; an error is a failure.
 pub type Check = fn(&Evidence) -> Result<(), String>;
 
+/// What a scenario runs in L1.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A guest.
+    Guest(Guest),
+    /// A shell script.
+    Command(String),
+}
+
+impl Subject {
+    /// The shell script that L1 runs.
+    fn job(&self) -> String {
+        match self {
+            Self::Guest(guest) => guest.job(),
+            Self::Command(script) => script.clone(),
+        }
+    }
+
+    /// Who runs its guest.
+    fn vmm(&self) -> Vmm {
+        match self {
+            Self::Guest(guest) => guest.vmm,
+            Self::Command(_) => Vmm::Portcullis,
+        }
+    }
+}
+
 /// One run of a guest.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -43,8 +70,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// A shell script that L1 runs first.
     pub before: String,
-    /// The guest.
-    pub guest: Guest,
+    /// What runs in L1.
+    pub subject: Subject,
     /// A shell script that L1 runs afterwards; what it prints joins L1's log.
     pub after: String,
     /// Patterns that lines of the guest's console must match.
@@ -66,12 +93,21 @@ pub struct Scenario {
 impl Scenario {
     /// A scenario that runs `guest`, whose script must end well.
     pub fn new(name: &'static str, guest: Guest) -> Self {
+        Self { appears: vec!["@@ status 0".into()], ..Self::of(name, Subject::Guest(guest)) }
+    }
+
+    /// A scenario that runs a shell script in L1 and no guest, or one of the script's own.
+    pub fn command(name: &'static str, script: impl Into<String>) -> Self {
+        Self::of(name, Subject::Command(script.into()))
+    }
+
+    fn of(name: &'static str, subject: Subject) -> Self {
         Self {
             name,
             before: String::new(),
-            guest,
+            subject,
             after: String::new(),
-            appears: vec!["@@ status 0".into()],
+            appears: Vec::new(),
             never: Vec::new(),
             level1_appears: Vec::new(),
             tolerated: Vec::new(),
@@ -205,11 +241,11 @@ impl Session {
 
     /// Whether any of its guests is run by QEMU.
     pub fn needs_peer(&self) -> bool {
-        self.scenarios.iter().any(|scenario| scenario.guest.vmm == crate::guest::Vmm::Qemu)
+        self.scenarios.iter().any(|scenario| scenario.subject.vmm() == Vmm::Qemu)
     }
 
     /// Whether any of its guests is run by the program under test.
     pub fn needs_program(&self) -> bool {
-        self.scenarios.iter().any(|scenario| scenario.guest.vmm == crate::guest::Vmm::Portcullis)
+        self.scenarios.iter().any(|scenario| scenario.subject.vmm() == Vmm::Portcullis)
     }
 }

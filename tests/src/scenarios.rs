@@ -1,15 +1,29 @@
 //! Every session of the rig.
 
 mod boot;
+mod kexec;
 mod nvme;
+mod order;
 mod peer;
+mod refusals;
 mod stray;
+mod tables;
 
 use crate::scenario::Session;
 
 /// All sessions, in the order in which it makes sense to run them.
 pub fn all() -> Vec<Session> {
-    vec![peer::session(), boot::smoke(), boot::session(), nvme::session(), stray::session()]
+    vec![
+        peer::session(),
+        boot::smoke(),
+        boot::session(),
+        tables::session(),
+        nvme::session(),
+        stray::session(),
+        order::session(),
+        kexec::session(),
+        refusals::session(),
+    ]
 }
 
 /// The session called `name`.

@@ -94,9 +94,10 @@ impl Channel {
     }
 }
 
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// Base64 as RFC 4648 section 4 has it.
 pub(crate) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let group =
@@ -109,9 +110,33 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes behind base64; line ends between the digits do not count.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').collect();
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for chunk in digits.chunks(4) {
+        let mut group = 0_u32;
+        for digit in chunk {
+            group = group << 6 | ALPHABET.iter().position(|it| it == digit)? as u32;
+        }
+        group <<= 6 * (4 - chunk.len());
+        bytes.extend_from_slice(&group.to_be_bytes()[1..chunk.len()]);
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use super::{base64, from_base64};
+
+    #[test]
+    fn base64_comes_back() {
+        for text in ["", "f", "fo", "foo", "foobar"] {
+            assert_eq!(from_base64(&base64(text.as_bytes())).as_deref(), Some(text.as_bytes()));
+        }
+        assert_eq!(from_base64("Zm9v\r\nYmFy\r\n").as_deref(), Some(b"foobar".as_slice()));
+        assert_eq!(from_base64("Zm9v!"), None);
+    }
 
     #[test]
     fn base64_matches_the_examples_of_the_rfc() {

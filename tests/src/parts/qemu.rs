@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Override, PartError, Parts, Result, apt};
+use super::{Override, PartError, Parts, Result, apt, tools};
 use crate::cpio::Archive;
 
 pub(super) const PROGRAM: Override = Override {
@@ -95,8 +95,7 @@ impl Qemu {
             return vec![program.to_string_lossy().into_owned()];
         }
         let inside = |name: &str| self.tree.join(name).to_string_lossy().into_owned();
-        let libraries: Vec<_> = LIBRARIES.iter().map(|name| inside(name)).collect();
-        let mut command = vec![inside(LOADER), "--library-path".into(), libraries.join(":"), inside(BINARY)];
+        let mut command = tools::through_loader(&self.tree, BINARY);
         for name in FIRMWARE {
             command.extend(["-L".into(), inside(name)]);
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{NEVER_IN_GUEST, NEVER_IN_LEVEL1, Scenario};
-use crate::level1::{Device, Disk};
+use crate::level1::{Device, Disk, from_base64};
 
 /// What a scenario left behind.
 #[derive(Debug)]
@@ -28,6 +28,18 @@ impl Evidence {
     pub fn image(&self, device: Device) -> Result<PathBuf, String> {
         let disk = self.disks.iter().find(|disk| disk.device == device);
         disk.map(|disk| disk.image.clone()).ok_or_else(|| format!("L1 has no {}", device.name()))
+    }
+
+    /// The ACPI tables the guest dumped: `@@ table NAME`, the content in base64, `@@ end of table`.
+    pub fn dumped_tables(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let mut tables = Vec::new();
+        for dump in self.guest.split("@@ table ").skip(1) {
+            let (name, rest) = dump.split_once('\n').ok_or("a table is cut off")?;
+            let (content, _) = rest.split_once("@@ end of table").ok_or("a table is cut off")?;
+            let content = from_base64(content).ok_or_else(|| format!("table {name} is garbled"))?;
+            tables.push((name.trim().to_owned(), content));
+        }
+        Ok(tables)
     }
 
     /// Everything in which the scenario differs from what it must be.

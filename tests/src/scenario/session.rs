@@ -140,7 +140,7 @@ fn gather(level1: &mut Level1, scenario: &Scenario) -> Result<Evidence, Level1Er
     let before = level1.run(&format!("dmesg -c >/dev/null\n{}", scenario.before), ERRAND)?;
     let checksums = level1.disks().iter().map(|disk| disk.sha256().unwrap_or_default()).collect();
     let start = Instant::now();
-    let guest: Output = level1.run(&scenario.guest.job(), scenario.budget)?;
+    let guest: Output = level1.run(&scenario.subject.job(), scenario.budget)?;
     let elapsed = start.elapsed();
     let after = level1.run(&format!("{}\ndmesg", scenario.after), ERRAND)?;
     Ok(Evidence {

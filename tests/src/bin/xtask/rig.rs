@@ -10,7 +10,7 @@ use tests::guest::Vmm;
 use tests::level1::{self, Config, Contents, Device, Level1};
 use tests::parts::{Kernel, Parts};
 use tests::program::{Programs, target_folder};
-use tests::scenario::{self, Settings};
+use tests::scenario::{self, Settings, Subject};
 use tests::scenarios;
 
 #[derive(Subcommand)]
@@ -153,7 +153,9 @@ fn run(names: &[String], qemu: bool) -> anyhow::Result<ExitCode> {
             bail!("no scenario {name}; `cargo xtask rig list` names them");
         }
         for scenario in session.scenarios.iter_mut().filter(|_| qemu) {
-            scenario.guest.vmm = Vmm::Qemu;
+            if let Subject::Guest(guest) = &mut scenario.subject {
+                guest.vmm = Vmm::Qemu;
+            }
         }
         let chosen = |it: &scenario::Scenario| wanted.is_none_or(|wanted| it.name == wanted);
         scenario::run(&session, &Settings::default(), chosen, |outcome| {

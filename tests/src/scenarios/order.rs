@@ -1,0 +1,60 @@
+//! Effects before completion: the host's tables change before the guest can go on.
+
+use super::NVME;
+use crate::guest::Guest;
+use crate::scenario::{Evidence, Scenario, Session};
+
+/// The register page of the remapping unit, and in it the invalidation queue's tail.
+const TAIL: &str = "gpa 0xfed90088";
+
+pub(super) fn session() -> Session {
+    let before = "\
+cd /sys/kernel/tracing
+echo 0 >tracing_on; echo global >trace_clock; echo 65536 >buffer_size_kb; echo >trace
+echo 'gpa >= 0xfed90000 && gpa < 0xfed91000 && type == 2' >events/kvm/kvm_mmio/filter
+for event in kvm/kvm_mmio kvm/kvm_entry iommu/unmap; do echo 1 >events/$event/enable; done
+echo 1 >tracing_on";
+    // Of the many entries only the first after an event of another kind says anything.
+    let after = "\
+cd /sys/kernel/tracing
+echo 0 >tracing_on
+echo '@@ trace'
+grep -oE 'kvm_mmio:.*|kvm_entry|unmap:.*' trace | uniq
+echo '@@ end of trace'
+for event in kvm/kvm_mmio kvm/kvm_entry iommu/unmap; do echo 0 >events/$event/enable; done
+echo 0 >events/kvm/kvm_mmio/filter; echo >trace";
+    let guest = Guest::new("probe reads /dev/nvme0n1 100 4096").assign(NVME);
+    let scenario = Scenario::new("unmap-before-entry", guest)
+        .before(before)
+        .after(after)
+        .appears("100 reads")
+        .check(every_unmap_is_before_the_entry)
+        .within(120);
+    Session::new("order", "L1's own trace: the host has unmapped before the guest runs on", vec![scenario])
+}
+
+/// Every host unmap must lie between a write to the unit's registers and the next entry into the guest, but for those
+/// before the first write and after the last entry, when the guest starts and ends.
+fn every_unmap_is_before_the_entry(evidence: &Evidence) -> Result<(), String> {
+    let trace = evidence.level1.split_once("@@ trace").ok_or("there is no trace")?.1;
+    let trace = trace.split("@@ end of trace").next().unwrap_or_default();
+    let lines: Vec<_> = trace.lines().collect();
+    let first = lines.iter().position(|line| line.contains(TAIL)).ok_or("the guest wrote no tail")?;
+    let last = lines.iter().rposition(|line| line.starts_with("kvm_entry")).ok_or("the guest never ran")?;
+    let (mut handling, mut within, mut outside) = (false, 0, 0);
+    for line in lines.get(first..last).unwrap_or_default() {
+        if line.starts_with("kvm_mmio") {
+            handling = true;
+        } else if line.starts_with("kvm_entry") {
+            handling = false;
+        } else if handling {
+            within += 1;
+        } else {
+            outside += 1;
+        }
+    }
+    if outside > 0 || within < 100 {
+        return Err(format!("{within} unmaps came before the guest ran on, {outside} did not"));
+    }
+    Ok(())
+}
