@@ -4,8 +4,9 @@ use super::NVME;
 use crate::guest::Guest;
 use crate::scenario::{Evidence, Scenario, Session};
 
-/// The register page of the remapping unit, and in it the invalidation queue's tail.
-const TAIL: &str = "gpa 0xfed90088";
+/// The Global Command register of the remapping unit, and its bit Translation Enable.
+const GLOBAL_COMMAND: &str = "gpa 0xfed90018 val 0x";
+const TRANSLATION_ENABLE: u64 = 1 << 31;
 
 pub(super) fn session() -> Session {
     let before = "\
@@ -34,12 +35,17 @@ echo 0 >events/kvm/kvm_mmio/filter; echo >trace";
 }
 
 /// Every host unmap must lie between a write to the unit's registers and the next entry into the guest, but for those
-/// before the first write and after the last entry, when the guest starts and ends.
+/// before translation is on, when the guest still moves BARs about, and after the last entry, when it has ended.
 fn every_unmap_is_before_the_entry(evidence: &Evidence) -> Result<(), String> {
     let trace = evidence.level1.split_once("@@ trace").ok_or("there is no trace")?.1;
     let trace = trace.split("@@ end of trace").next().unwrap_or_default();
     let lines: Vec<_> = trace.lines().collect();
-    let first = lines.iter().position(|line| line.contains(TAIL)).ok_or("the guest wrote no tail")?;
+    let enables = |line: &&str| {
+        let value =
+            line.split_once(GLOBAL_COMMAND).and_then(|(_, value)| u64::from_str_radix(value.trim(), 16).ok());
+        value.is_some_and(|value| value & TRANSLATION_ENABLE != 0)
+    };
+    let first = lines.iter().position(enables).ok_or("the guest never enabled translation")?;
     let last = lines.iter().rposition(|line| line.starts_with("kvm_entry")).ok_or("the guest never ran")?;
     let (mut handling, mut within, mut outside) = (false, 0, 0);
     for line in lines.get(first..last).unwrap_or_default() {
