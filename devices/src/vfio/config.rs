@@ -116,6 +116,7 @@ pub(super) struct Config {
     pub(super) found: Found,
     bars: Bars,
     live: Live,
+    upstream: bool,
 }
 
 impl Config {
@@ -128,7 +129,7 @@ impl Config {
         let bars = layout.bars(host);
         let found = capability::lay_out(&mut layout, host, &bars, integrated);
         let Layout { space, live, .. } = layout;
-        Ok(Self { space, found, bars, live })
+        Ok(Self { space, found, bars, live, upstream: true })
     }
 
     /// What the guest reads.
@@ -193,9 +194,15 @@ impl Config {
         self.space.command()
     }
 
-    /// Whether the function may send requests: Bus Master is set and it is in D0.
+    /// Says whether the bridges above pass on what the function sends.
+    pub(super) fn set_upstream(&mut self, open: bool) {
+        self.upstream = open;
+    }
+
+    /// Whether the function may send requests: Bus Master is set, it is in D0, and the bridges above pass
+    /// them on.
     pub(super) fn may_send(&self) -> bool {
-        self.command().contains(Command::BUS_MASTER) && self.is_on()
+        self.command().contains(Command::BUS_MASTER) && self.is_on() && self.upstream
     }
 
     /// Whether it is a bridge, whose header is another one.

@@ -346,6 +346,14 @@ impl Function for VfioFunction {
         self.state().interrupts.renumbered();
     }
 
+    fn upstream(&self, open: bool) {
+        let mut state = self.state();
+        state.config.set_upstream(open);
+        if !self.is_off() {
+            self.write_command(&state.config);
+        }
+    }
+
     fn reset(&self) {
         let mut state = self.state();
         if !self.is_off() {

@@ -154,6 +154,22 @@ fn mappings_come_before_the_hardware_may_use_them_and_go_after_it_has_stopped() 
 }
 
 #[test]
+fn a_bridge_that_passes_nothing_on_stops_the_hardware() {
+    let setup = setup();
+    setup.write_u16(4, 6);
+    setup.log.take();
+    setup.function.upstream(false);
+    assert_eq!(setup.log.take(), [Event::Command(3)]);
+    assert!(!setup.requester.bus_master());
+    setup.function.reset();
+    setup.write_u16(4, 6);
+    assert!(!setup.requester.bus_master(), "a reset of the function opens no bridge");
+    setup.function.upstream(true);
+    assert!(setup.requester.bus_master());
+    assert_eq!(setup.log.take().last(), Some(&Event::Command(7)));
+}
+
+#[test]
 fn memory_decoding_never_goes_off_in_the_hardware() {
     let setup = setup();
     for command in [0, 2, 6, 4, 0x0547] {
