@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::*;
@@ -10,6 +11,7 @@ mod support;
 
 mod flushes;
 mod limits;
+mod property;
 mod regimes;
 
 const SOURCE: SourceId = SourceId(0x0010);

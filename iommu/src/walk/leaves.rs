@@ -7,6 +7,9 @@ use super::second_stage::{Leaf, Table};
 use crate::spec::second_stage::{Level, SecondStageEntry, Target};
 use crate::{Capabilities, GuestAddress, Iova, Permissions, TableMemory};
 
+#[cfg(test)]
+mod tests;
+
 /// How many tables an enumeration may still read. A table is 512 entries, so this bounds the work even
 /// where tables point to themselves or to each other and seem to map far more than there is memory.
 #[derive(Debug)]
