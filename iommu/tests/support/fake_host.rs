@@ -99,7 +99,8 @@ impl State {
     }
 
     fn carry_out(&mut self, call: Call, gone: &[Extent]) {
-        if let Some(observer) = &mut self.observer {
+        // A second panic would hide the first.
+        if let Some(observer) = self.observer.as_mut().filter(|_| !std::thread::panicking()) {
             observer(&call, gone);
         }
         self.calls.push(call);

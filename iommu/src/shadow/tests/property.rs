@@ -117,8 +117,8 @@ fn covering(pages: &Range<u64>) -> Invalidation {
     Invalidation::IotlbPages { domain: DOMAIN, iova: Iova(first * PAGE), address_mask, hint: false }
 }
 
-fn meaning(extent: &Extent, page: u64) -> Meaning {
-    Some((extent.guest.0 + (BASE + page * PAGE - extent.iova.0), extent.permissions))
+fn meaning(extent: &Extent, page: u64) -> (u64, Permissions) {
+    (extent.guest.0 + (BASE + page * PAGE - extent.iova.0), extent.permissions)
 }
 
 fn pages_of(extent: &Extent) -> Range<u64> {
@@ -130,7 +130,7 @@ fn committed(host: &FakeHost) -> Vec<Meaning> {
     let mut meanings = vec![None; PAGES as usize];
     for extent in host.mappings() {
         for page in pages_of(&extent) {
-            meanings[page as usize] = meaning(&extent, page);
+            meanings[page as usize] = Some(meaning(&extent, page));
         }
     }
     meanings
@@ -141,14 +141,14 @@ fn watch(host: &FakeHost, old: Vec<Meaning>, new: Vec<Meaning>) {
     host.observe(move |call, gone| match call {
         Call::Map(extent) => {
             for page in pages_of(extent) {
-                let meaning = meaning(extent, page);
+                let meaning = Some(meaning(extent, page));
                 let allowed = [old[page as usize], new[page as usize]];
                 assert!(allowed.contains(&meaning), "page {page} became {meaning:?}, not of {allowed:?}");
             }
         }
         Call::Unmap { .. } => {
             for extent in gone {
-                let changed = |page| new[page as usize] != meaning(extent, page);
+                let changed = |page| new[page as usize] != Some(meaning(extent, page));
                 assert!(pages_of(extent).any(changed), "{extent:?} was taken away for nothing");
             }
         }

@@ -74,10 +74,10 @@ fn leaves_come_in_order_with_their_size_and_permissions() {
 
 #[test]
 fn a_range_picks_the_leaves_that_it_touches() {
+    const NONE: [u64; 0] = [];
     let memory = three_leaves();
     let starts =
         |range| -> Vec<u64> { collect(&memory, range, 10).0.iter().map(|(iova, _)| *iova).collect() };
-    const NONE: [u64; 0] = [];
     assert_eq!(starts(0..0x40_3000), NONE);
     assert_eq!(starts(0x40_3000..0x40_4000), [0x40_3000]);
     assert_eq!(starts(0x40_4000..0x60_1000), [0x60_0000]);
