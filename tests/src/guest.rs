@@ -60,6 +60,8 @@ pub struct Guest {
     pub options: Vec<String>,
     /// Whether its own kernel and initial file system lie in `/guest` for it to start once more.
     pub carries_itself: bool,
+    /// A command, with its arguments, that runs the VMM.
+    pub wrapper: String,
     /// What its first process runs, a shell script.
     pub script: String,
 }
@@ -77,6 +79,7 @@ impl Guest {
             emulated: Vec::new(),
             options: Vec::new(),
             carries_itself: false,
+            wrapper: String::new(),
             script: script.into(),
         }
     }
@@ -144,6 +147,13 @@ impl Guest {
         self
     }
 
+    /// With the VMM run by another command.
+    #[must_use]
+    pub fn under(mut self, wrapper: &str) -> Self {
+        wrapper.clone_into(&mut self.wrapper);
+        self
+    }
+
     /// The shell script that runs it in L1. The VMM's exit status is the script's.
     pub fn job(&self) -> String {
         let mut archive = Archive::new();
@@ -155,8 +165,9 @@ impl Guest {
         format!(
             "( cat /guest/initrd; echo {archive} | base64 -d{itself} ) >/run/guest.initrd\n\
              for bdf in {}; do bind_vfio $bdf || exit 99; done\n\
-             exec {command} 2>&1\n",
-            self.assigned.join(" ")
+             exec {} {command} 2>&1\n",
+            self.assigned.join(" "),
+            self.wrapper
         )
     }
 

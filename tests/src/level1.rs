@@ -19,7 +19,7 @@ use channel::Channel;
 pub use channel::Output;
 pub(crate) use channel::{base64, from_base64};
 pub use device::{Device, Disk};
-pub use image::Contents;
+pub use image::{Contents, guest_files};
 
 /// A processor with AMD's virtualisation, without what emulation lacks of it.
 const PROCESSOR: &str = "EPYC,+svm,+npt,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec";

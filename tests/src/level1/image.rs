@@ -68,15 +68,40 @@ fn base(parts: &Parts, kernel: &KernelImage, init: &str, modules: &[&str]) -> Re
 /// A guest's kernel and initial file system, as files of L1.
 fn guest(parts: &Parts, which: Kernel, contents: &Contents) -> Result<Vec<u8>> {
     let kernel = parts.kernel(which)?;
-    let mut initrd = base(parts, &kernel, GUEST_INIT, &GUEST_MODULES)?;
-    if let Some(probe) = &contents.probe {
+    let initrd = guest_initrd(parts, &kernel, contents.probe.as_deref())?;
+    let mut archive = Archive::new();
+    archive.file("guest/kernel", 0o644, &read(&kernel.image)?).file("guest/initrd", 0o644, &initrd);
+    Ok(archive.finish())
+}
+
+fn guest_initrd(parts: &Parts, kernel: &KernelImage, probe: Option<&Path>) -> Result<Vec<u8>> {
+    let mut initrd = base(parts, kernel, GUEST_INIT, &GUEST_MODULES)?;
+    if let Some(probe) = probe {
         let mut archive = Archive::new();
         archive.program("bin/probe", &read(probe)?);
         initrd.extend(archive.finish());
     }
+    Ok(initrd)
+}
+
+/// A guest's kernel, and an initial file system that runs `script`, written to `folder` of this machine.
+pub fn guest_files(
+    parts: &Parts,
+    which: Kernel,
+    script: &str,
+    probe: Option<&Path>,
+    folder: &Path,
+) -> Result<(PathBuf, PathBuf)> {
+    let kernel = parts.kernel(which)?;
+    let mut initrd = guest_initrd(parts, &kernel, probe)?;
     let mut archive = Archive::new();
-    archive.file("guest/kernel", 0o644, &read(&kernel.image)?).file("guest/initrd", 0o644, &initrd);
-    Ok(archive.finish())
+    archive.file("script", 0o644, script.as_bytes());
+    initrd.extend(archive.finish());
+    let path = folder.join("guest.initrd");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, initrd))
+        .map_err(host_error("cannot write the guest's file system"))?;
+    Ok((kernel.image, path))
 }
 
 /// What changes from run to run.

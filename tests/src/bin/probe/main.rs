@@ -3,11 +3,13 @@
 //! Its output is for the rig: lines that begin with "@@".
 
 mod edu;
+mod floor;
 mod kexec;
 mod nvme;
 mod port;
 mod reads;
 mod vfio;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,11 @@ enum Command {
     /// Drive an `edu` device from user space.
     #[command(subcommand)]
     Edu(edu::Edu),
+    /// Time what the host itself takes.
+    #[command(subcommand)]
+    Floor(floor::Floor),
+    /// Run a VMM and say when its guest reached user space and how much memory it took.
+    Watch(watch::Watch),
     /// Start a second kernel.
     Kexec(kexec::Kexec),
     /// Drive an NVMe drive from user space and make it stray.
@@ -42,6 +49,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reads(reads) => reads.run(),
         Command::Edu(edu) => edu.run(),
+        Command::Floor(floor) => floor.run(),
+        Command::Watch(watch) => watch.run(),
         Command::Kexec(kexec) => kexec.run(),
         Command::NvmeStray(stray) => stray.run(),
         Command::Exit { value } => port::write(0xf4, value),

@@ -131,7 +131,7 @@ impl Function {
             offset.checked_add(length).is_some_and(|end| end <= memory.len()),
             "the range is beyond the memory"
         );
-        let address = memory.0.start.as_ptr() as u64 + offset as u64;
+        let address = memory.address() + offset as u64;
         let map = DmaMap { size: size_of::<DmaMap>() as u32, flags: 3, address, iova, length: length as u64 };
         // SAFETY: the structure outlives the call, and the range lies in memory made to be shared with devices:
         // `Memory` lends no references to its bytes.
@@ -169,6 +169,11 @@ impl Memory {
     /// Its size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.length
+    }
+
+    /// Where it is in this process, to hand to the kernel.
+    pub(crate) fn address(&self) -> u64 {
+        self.0.start.as_ptr() as u64
     }
 
     /// Copies `bytes` to `offset`.

@@ -1,5 +1,7 @@
 //! The project's own commands: `cargo xtask …`.
 
+mod bench;
+mod demo;
 mod rig;
 mod test;
 
@@ -19,6 +21,10 @@ enum Command {
     /// The nested rig: scenarios, a shell, or any command in an L1.
     #[command(subcommand)]
     Rig(rig::Rig),
+    /// A stock guest reads an assigned drive through the emulated IOMMU: on this machine, or in the rig.
+    Demo(demo::Demo),
+    /// Measure the program against QEMU, in one L1 and in turns.
+    Bench(bench::Bench),
     /// Format, lints, and all tests that take minutes; with --all, those of the rig too.
     Test(test::Test),
 }
@@ -26,6 +32,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Rig(rig) => rig.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Test(test) => test.run(),
     };
     result.unwrap_or_else(|error| {
