@@ -129,11 +129,13 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The configuration file is not what it should be.
-    #[error("The configuration file {path} is not right: {message}")]
+    #[error("Line {line} of the configuration file {path} is not right: {message}")]
     Toml {
         /// The file.
         path: PathBuf,
-        /// What the parser found, with the line.
+        /// The line.
+        line: usize,
+        /// What the parser found there.
         message: String,
     },
     /// Anything else; the sentence says it all.
@@ -151,8 +153,11 @@ impl Options {
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|error| ConfigError::Toml { path: path.to_owned(), message: error.to_string() })
+        toml::from_str(&text).map_err(|error| {
+            let line =
+                error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            ConfigError::Toml { path: path.to_owned(), line, message: error.message().replace('\n', " ") }
+        })
     }
 
     /// Lays `self` (the flags) over `file`: single values win, lists are added.

@@ -53,7 +53,7 @@ pub enum MemoryError {
     Alignment(u64),
     /// The host has no such memory.
     #[error(
-        "The host cannot give {size} MiB of guest memory ({source}): use a smaller --memory{hint}",
+        "The host cannot give {size} MiB of guest memory: use a smaller --memory{hint}",
         hint = if *.huge { ", or fill the pool in /sys/kernel/mm/hugepages" } else { "" }
     )]
     NoMemory {

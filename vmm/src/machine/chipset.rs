@@ -11,7 +11,7 @@ use devices::{InterruptLine, InterruptSource, MmioDevice, PortDevice, Remapping}
 use iommu::SourceId;
 use pci::{InterruptWire, RootComplex};
 
-use super::console::{Console, Input};
+use super::console::Console;
 use super::remapping::Registers;
 use super::{BuildError, Parts};
 use crate::bus::Bus;
@@ -48,7 +48,7 @@ pub(super) fn build(
 
     let serial = Serial::new(Serial::COM1, isa.line(IsaInterrupt::COM1), Box::new(stdout()));
     let serial = Arc::new(serial.map_err(BuildError::at("make a serial port"))?);
-    event_loop.add(Console::new(SerialInput(serial.clone()), power.clone()));
+    event_loop.add(Console::new(serial.clone(), power.clone()));
     let acpi = PowerManagement::new(power.clone(), isa.line(IsaInterrupt::SYSTEM_CONTROL), clock.clone())
         .map_err(&timer)?;
     event_loop.add(TimerEvents::new(acpi.clone()));
@@ -142,13 +142,5 @@ struct LevelRoutes(Arc<RouteTable>);
 impl PinRoutes for LevelRoutes {
     fn changed(&self, pins: &LevelPins) {
         self.0.pins_changed(pins);
-    }
-}
-
-struct SerialInput(Arc<Serial>);
-
-impl Input for SerialInput {
-    fn enqueue(&mut self, bytes: &[u8]) -> usize {
-        self.0.enqueue(bytes)
     }
 }

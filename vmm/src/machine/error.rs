@@ -25,7 +25,7 @@ pub enum BuildError {
     #[error(transparent)]
     Reserved(#[from] ReservedError),
     /// A place on the PCI bus cannot be had.
-    #[error("{device} cannot be placed: {source}; choose another addr=")]
+    #[error("{device} cannot go where it should: choose another addr=")]
     Place {
         /// What was to go there.
         device: String,
@@ -33,10 +33,10 @@ pub enum BuildError {
         source: pci::PlaceError,
     },
     /// The BARs do not fit.
-    #[error("{0}: assign fewer or smaller devices")]
+    #[error("The devices' BARs do not fit: assign fewer or smaller devices")]
     Resources(#[from] pci::AssignError),
     /// The tables cannot be made.
-    #[error("The ACPI tables cannot be made: {0}")]
+    #[error("The ACPI tables cannot be made")]
     Acpi(#[from] acpi::Error),
     /// The description asks for what cannot be.
     #[error("{0}")]
