@@ -20,7 +20,6 @@ const NO_C3: u16 = 1001;
 pub(crate) fn fadt(power: &PowerManagement, keyboard_controller: bool, facs: u32, dsdt: u32) -> Vec<u8> {
     let mut table = FADTBuilder::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION)
         .preferred_pm_profile(PmProfile::Unspecified)
-        .firmware_ctrl_32(facs)
         .flag(Flags::Wbinvd)
         .flag(Flags::ProcC1)
         // There is a power button among the fixed hardware (its flag is clear), but no sleep button, and the
@@ -30,6 +29,9 @@ pub(crate) fn fadt(power: &PowerManagement, keyboard_controller: bool, facs: u32
         .flag(Flags::TmrValExt)
         .flag(Flags::ResetRegSup);
 
+    // Both widths say the same: Xen grumbles where one is missing.
+    table.firmware_ctrl = facs.into();
+    table.x_firmware_ctrl = u64::from(facs).into();
     table.dsdt = dsdt.into();
     table.x_dsdt = u64::from(dsdt).into();
     table.sci_int = u16::from(power.sci).into();

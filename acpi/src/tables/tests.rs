@@ -48,6 +48,7 @@ fn the_rsdp_leads_to_every_table_from_the_place_the_tables_are_put() {
     assert_eq!(&at(u32_at(fadt, 40).into())[..4], b"DSDT");
     assert_eq!(u64_at(fadt, 140), u64::from(u32_at(fadt, 40)));
     let facs = u32_at(fadt, 36);
+    assert_eq!(u64_at(fadt, 132), u64::from(facs));
     assert_eq!(&at(facs.into())[..4], b"FACS");
     assert!(facs.is_multiple_of(64));
 }
