@@ -62,3 +62,6 @@ fn scope(function: &PlacedFunction) -> Scope {
         function.path.iter().map(|&(device, function)| PathStep { device, function }).collect();
     Scope::pci(kind, 0, &path)
 }
+
+#[cfg(test)]
+mod tests;
