@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acpi;
+pub mod bare_metal;
 pub mod cpio;
 pub mod guest;
 pub mod level1;

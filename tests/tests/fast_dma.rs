@@ -1,0 +1,21 @@
+//! DMA through the remapping unit: translation, invalidation, faults.
+//!
+//! Each test is a case of a bare-metal guest in `tests/guests`.
+
+mod fast;
+
+fast::cases!(dma:
+    no_unit translation_off scattered_pages blocked_read blocked_write blocked_half_way permissions
+    nowhere_to_look reserved_bits pass_through superpages high_memory beyond_the_width two_devices
+    bus_master_off requester_behind_a_port
+);
+
+fast::cases!(invalidation:
+    page_selective stale_until_invalidated by_domain by_address_mask large_for_small another_table
+    not_present_to_present completion_interrupt queue_goes_round bad_descriptors tail_outside
+    by_registers registers_yield_to_the_queue
+);
+
+fast::cases!(faults:
+    overflow event event_of_the_queue processing_disabled write_one_to_clear flood
+);
