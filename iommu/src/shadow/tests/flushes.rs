@@ -271,3 +271,25 @@ fn the_rest_of_a_split_mapping_is_read_anew() {
     assert_eq!(nvme.host.calls(), []);
     nvme.assert_exact();
 }
+
+#[test]
+fn the_rest_of_a_split_mapping_is_no_more_than_it_was() {
+    let (scene, nvme, table) = Scene::translating();
+    scene.map_pages(&table, PAGE_2M - PAGE, 0x30_0000, 2);
+    scene.announce_pages(0, 1024);
+    scene.map_pages(&table, PAGE_2M + 0x8000, 0x90_0000, 1);
+    scene.announce_pages(PAGE_2M + 0x8000, 1);
+    nvme.host.calls();
+    // The second page of the first mapping is now a part of a large page, which is announced later.
+    scene.unmap_pages(&table, PAGE_2M - PAGE, 1);
+    scene.guest.map(&table, PAGE_2M, 0x40_0000, PAGE_2M, BOTH);
+    scene.announce_pages(PAGE_2M - PAGE, 1);
+    assert_eq!(nvme.host.calls(), [unmap(PAGE_2M - PAGE, 2 * PAGE), map(PAGE_2M, 0x40_0000, PAGE)]);
+    nvme.host.assert_lawful();
+    scene.announce_pages(PAGE_2M, 512);
+    assert_eq!(
+        nvme.host.calls(),
+        [unmap(PAGE_2M + 0x8000, PAGE), map(PAGE_2M + PAGE, 0x40_1000, PAGE_2M - PAGE)]
+    );
+    nvme.assert_exact();
+}
