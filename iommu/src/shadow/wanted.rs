@@ -8,8 +8,9 @@ use crate::walk::leaves::{Budget, Stopped};
 use crate::walk::second_stage::Table;
 use crate::{Iova, TableMemory};
 
-/// The most tables that one operation reads: as many as 64 GiB in pages of 4 KiB need.
-const TABLE_LIMIT: u32 = 1 << 15;
+/// The most tables that one operation reads: four times what the leaves below fill, and little enough that a
+/// guest whose tables go in circles does not stop its processor for long.
+const TABLE_LIMIT: u32 = 1 << 13;
 
 /// The most leaves that are followed: 4 GiB in pages of 4 KiB. VFIO's own limit is a sixteenth of that.
 pub(super) const LEAF_LIMIT: usize = 1 << 20;
