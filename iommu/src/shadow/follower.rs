@@ -92,10 +92,13 @@ impl<M: TableMemory> Follower<M> {
 
 /// The range that a page-selective invalidation names.
 fn pages(iova: Iova, address_mask: u8) -> Range<u64> {
-    // A mask beyond the address width, which no unit supports, names everything.
-    let length = 1_u64.checked_shl(12 + u32::from(address_mask)).unwrap_or(1 << 63);
-    let start = iova.0 & !(length - 1);
-    start..start.saturating_add(length)
+    match 1_u64.checked_shl(12 + u32::from(address_mask)) {
+        Some(length) => {
+            let start = iova.0 & !(length - 1);
+            start..start.saturating_add(length)
+        }
+        None => 0..u64::MAX,
+    }
 }
 
 /// What an [`Attachment`](super::Attachment) does, whatever memory the tables are in.
