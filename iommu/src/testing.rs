@@ -1,6 +1,6 @@
 //! A small machine for tests: memory with tables built in it, a unit, and what it sends.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use vm_memory::{Bytes, GuestMemoryMmap};
@@ -94,7 +94,7 @@ pub(crate) struct Machine {
     pub(crate) root: u64,
     pub(crate) queue: u64,
     pub(crate) interrupts: u64,
-    next_table: Cell<u64>,
+    next_table: AtomicU64,
 }
 
 impl Machine {
@@ -107,8 +107,15 @@ impl Machine {
         let unit = Arc::new(Unit::new(Arc::clone(&memory), capabilities));
         let platform = Arc::new(Recorder::default());
         unit.connect(Arc::clone(&platform) as Arc<dyn Platform>);
-        let mut machine =
-            Self { memory, unit, platform, root: 0, queue: 0, interrupts: 0, next_table: Cell::new(TABLES) };
+        let mut machine = Self {
+            memory,
+            unit,
+            platform,
+            root: 0,
+            queue: 0,
+            interrupts: 0,
+            next_table: AtomicU64::new(TABLES),
+        };
         machine.root = machine.table();
         machine.queue = machine.table();
         machine.interrupts = machine.table();
@@ -128,9 +135,8 @@ impl Machine {
 
     /// A fresh page of zeros.
     pub(crate) fn table(&self) -> u64 {
-        let table = self.next_table.get();
+        let table = self.next_table.fetch_add(0x1000, Ordering::Relaxed);
         assert!(table < DATA);
-        self.next_table.set(table + 0x1000);
         table
     }
 

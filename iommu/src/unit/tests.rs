@@ -93,4 +93,5 @@ fn a_flood_of_faults_fills_the_records_and_no_more() {
     assert_eq!(machine.take_faults().len(), 8);
 }
 
+mod effects;
 mod properties;
