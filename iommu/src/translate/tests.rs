@@ -90,6 +90,16 @@ fn a_remembered_page_that_does_not_allow_a_request_is_a_recorded_fault() {
 }
 
 #[test]
+fn a_remembered_page_allows_no_more_than_every_level_did() {
+    let (machine, table) = Machine::translating();
+    machine.map(table, 0x1000, DATA | RW);
+    let upper = machine.entry(table, 4, 0x1000, Level::PAGE_2M);
+    machine.write_memory(upper, machine.read_memory(upper) & !W);
+    assert_eq!(machine.translate(0x1000, Access::Read), Ok(DATA));
+    assert_eq!(machine.translate(0x1000, Access::Write), Err(0x05));
+}
+
+#[test]
 fn an_address_beyond_the_contexts_width_does_not_alias_one_within() {
     let machine = Machine::new();
     let (narrow, wide) = (machine.table(), machine.table());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use vm_memory::Bytes;
 
 use super::*;
-use crate::spec::registers::{CCMD, IOTLB, IQH, IVA, RTADDR, RUN};
+use crate::spec::registers::{CCMD, IOTLB, IVA, RUN};
 use crate::testing::Record;
 use crate::{MapError, Permissions};
 

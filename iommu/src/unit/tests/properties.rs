@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::spec::registers::{CAP, ECAP, FRCD, IQA, IQH, WINDOW};
+use crate::spec::registers::{CAP, ECAP, FRCD, IQA, WINDOW};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -54,6 +54,9 @@ fn permissions_are_those_that_every_level_gives() {
         let write = walk(&machine, root, 0x1000, Access::Write);
         assert_eq!(read.is_ok(), allowed & R != 0);
         assert_eq!(write.is_ok(), allowed & W != 0);
+        for leaf in read.iter().chain(&write) {
+            assert_eq!(u64::from(leaf.permissions.bits()), allowed);
+        }
         if allowed & R == 0 {
             assert_eq!(read, Err(FaultReason::ReadDenied));
         }
