@@ -8,7 +8,8 @@ use vm_memory::{Bytes, GuestMemoryMmap};
 use crate::spec::registers::{FRCD, FRCD_COUNT, FSTS, GCMD, GSTS, Global, IQA, IQH, IQT, IRTA, RTADDR};
 use crate::spec::second_stage::Level;
 use crate::{
-    Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MsiMessage, Platform, SourceId, Unit,
+    Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MemoryError, MsiMessage, Platform,
+    SourceId, TableMemory, Unit,
 };
 
 pub(crate) type Memory = Arc<GuestMemoryMmap>;
@@ -280,6 +281,47 @@ impl Machine {
         }
         self.write(FSTS, 1);
         records
+    }
+}
+
+/// Memory in which something happens right after a certain read.
+pub(crate) struct Interposed {
+    memory: Memory,
+    hook: Mutex<Option<(u64, Box<dyn FnOnce() + Send>)>>,
+}
+
+impl Interposed {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory, hook: Mutex::default() }
+    }
+
+    /// Runs `hook` after the next read at `address`, which gives the value from before.
+    pub(crate) fn after_read(&self, address: u64, hook: impl FnOnce() + Send + 'static) {
+        *self.hook.lock().unwrap() = Some((address, Box::new(hook)));
+    }
+}
+
+impl TableMemory for Interposed {
+    fn read_u64(&self, address: GuestAddress) -> Result<u64, MemoryError> {
+        let value = self.memory.read_u64(address);
+        let hook = self.hook.lock().unwrap().take_if(|(at, _)| *at == address.0);
+        if let Some((_, hook)) = hook {
+            hook();
+        }
+        value
+    }
+
+    fn write_u32(&self, address: GuestAddress, value: u32) -> Result<(), MemoryError> {
+        self.memory.write_u32(address, value)
+    }
+
+    fn compare_exchange_u64(
+        &self,
+        address: GuestAddress,
+        current: u64,
+        new: u64,
+    ) -> Result<Result<u64, u64>, MemoryError> {
+        self.memory.compare_exchange_u64(address, current, new)
     }
 }
 

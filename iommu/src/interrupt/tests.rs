@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Machine, Record, SOURCE, descriptor};
+use crate::testing::{Interposed, Machine, Record, SOURCE, descriptor};
 
 /// Present, vector 0x35, destination 7.
 const ENTRY: u64 = 7 << 32 | 0x35 << 16 | 1;
@@ -144,6 +144,31 @@ fn an_entry_is_remembered_until_it_is_invalidated() {
     assert_eq!((get(5), get(6)), (0x36, 0x35));
     machine.submit(&[descriptor::interrupt_global()]);
     assert_eq!((get(5), get(6)), (0x36, 0x36));
+}
+
+#[test]
+fn what_is_invalidated_while_it_is_looked_up_is_not_remembered() {
+    let machine = Machine::new();
+    let address = machine.interrupts + 5 * 16;
+    let mode = InterruptMode::default().with_table(TablePointer(machine.interrupts | 7)).with_remapping(true);
+    let machine = Arc::new(machine);
+    for read in [address, address + 8] {
+        let memory = Arc::new(Interposed::new(Arc::clone(&machine.memory)));
+        let interrupts = Arc::new(InterruptRemapping::new(Arc::clone(&memory)));
+        interrupts.set_mode(mode);
+        machine.interrupt_entry(5, [0x35 << 16 | 1, 0]);
+        // After the second time that the entry is seen, it counts as read.
+        let (guest, unit, again) = (Arc::clone(&machine), Arc::clone(&interrupts), Arc::clone(&memory));
+        memory.after_read(read, move || {
+            again.after_read(address + 8, move || {
+                guest.interrupt_entry(5, [0x36 << 16 | 1, 0]);
+                unit.invalidate(EntryRange::Some { first: 5, count: 1 });
+            });
+        });
+        let vector = || interrupts.judge(SOURCE, request(5)).outcome.unwrap().data;
+        vector();
+        assert_eq!(vector(), 0x36, "{read:#x}");
+    }
 }
 
 #[test]

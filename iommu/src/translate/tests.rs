@@ -2,12 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::DmaRemapping;
+use crate::invalidation::Invalidation;
+use crate::mode::DmaMode;
+use crate::spec::context::RootPointer;
 use crate::spec::second_stage::Level;
 use crate::testing::descriptor::{
     context_device, context_domain, context_global, iotlb_domain, iotlb_global, iotlb_pages, wait_status,
 };
-use crate::testing::{DATA, LARGE, Machine, R, RW, Record, SOURCE, W};
-use crate::{Access, Capabilities, Iova, SourceId};
+use crate::testing::{DATA, Interposed, LARGE, Machine, R, RW, Record, SOURCE, W};
+use crate::{Access, Capabilities, DomainId, Iova, SourceId};
 
 const OTHER: SourceId = SourceId(0x0114);
 
@@ -274,6 +278,40 @@ fn one_function_does_not_use_the_tables_of_another() {
     for function in (0..8).filter(|function| *function != SOURCE.0 & 7) {
         let source = SourceId(SOURCE.0 & !7 | function);
         assert_eq!(machine.translate_as(source, 0x1000, Access::Write), Err(0x02));
+    }
+}
+
+#[test]
+fn what_is_invalidated_while_it_is_looked_up_is_not_remembered() {
+    let machine = Machine::new();
+    let (old, new) = (machine.table(), machine.table());
+    machine.map(old, 0x1000, DATA | RW);
+    machine.map(new, 0x1000, (DATA + 0x1000) | RW);
+    let set_context = |machine: &Machine, table: u64| machine.context(SOURCE, [table | 1, 2 | (5 << 8)]);
+    set_context(&machine, old);
+    let root_entry = machine.root + u64::from(SOURCE.bus()) * 16;
+    let context = (machine.read_memory(root_entry) & !0xFFF) + u64::from(SOURCE.devfn()) * 16;
+    let walk = (1..=4).map(|level| machine.entry(old, 4, 0x1000, Level::from_number(level).unwrap()));
+    let reads: Vec<u64> =
+        [root_entry, root_entry + 8, context, context + 8].into_iter().chain(walk).collect();
+
+    let memory = Arc::new(Interposed::new(Arc::clone(&machine.memory)));
+    let mode = DmaMode::default().with_root(RootPointer(machine.root)).with_translating(true);
+    let machine = Arc::new(machine);
+    for read in reads {
+        let dma = Arc::new(DmaRemapping::new(Arc::clone(&memory), Capabilities::legacy(48)));
+        dma.set_mode(mode);
+        set_context(&machine, old);
+        let (unit, machine) = (Arc::clone(&dma), Arc::clone(&machine));
+        memory.after_read(read, move || {
+            set_context(&machine, new);
+            unit.invalidate(&Invalidation::ContextGlobal);
+            unit.invalidate(&Invalidation::IotlbDomain(DomainId(5)));
+        });
+        let translate = || dma.translate(SOURCE, Iova(0x1000), 1, Access::Read).unwrap().guest.0;
+        let first = translate();
+        assert!(first == DATA || first == DATA + 0x1000);
+        assert_eq!(translate(), DATA + 0x1000, "{read:#x}");
     }
 }
 
