@@ -4,6 +4,7 @@ mod boot;
 mod kexec;
 mod nvme;
 mod order;
+mod paths;
 mod peer;
 mod refusals;
 mod stray;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Session> {
         stray::session(),
         order::session(),
         kexec::session(),
+        paths::session(),
         refusals::session(),
     ]
 }

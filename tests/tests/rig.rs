@@ -32,4 +32,4 @@ macro_rules! sessions {
     };
 }
 
-sessions!(peer smoke boot tables nvme stray order kexec refusals);
+sessions!(peer smoke boot tables nvme stray order kexec paths refusals);
