@@ -86,8 +86,10 @@ impl HostMapper for Type1 {
         for (host, piece) in self.pieces(guest, length)? {
             if let Err(error) = self.port.map(iova.0 + done, host, piece, readable, writable) {
                 let failed = self.explain(&error, iova.0 + done, GuestAddress(guest.0 + done), piece);
-                if done > 0 {
-                    self.unmap(iova, done)?;
+                if done > 0
+                    && let Err(error) = self.unmap(iova, done)
+                {
+                    stop(&error);
                 }
                 return Err(failed);
             }
@@ -109,13 +111,16 @@ impl HostMapper for Type1 {
         const HALF: u64 = 1 << 63;
         for start in [0, HALF] {
             if let Err(error) = self.port.unmap(start, HALF) {
-                tracing::error!(
-                    "The host does not take a device's mappings away ({error}): stopping, so that it must"
-                );
-                std::process::abort();
+                stop(&error);
             }
         }
     }
+}
+
+/// Ends the program, which takes all mappings with it: the device reaches memory that nobody accounts for.
+fn stop(error: &dyn std::fmt::Display) -> ! {
+    tracing::error!("The host does not take a device's mappings away ({error}): stopping, so that it must");
+    std::process::abort();
 }
 
 #[cfg(test)]
