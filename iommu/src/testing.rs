@@ -284,10 +284,12 @@ impl Machine {
     }
 }
 
+type AfterRead = Box<dyn FnOnce() + Send>;
+
 /// Memory in which something happens right after a certain read.
 pub(crate) struct Interposed {
     memory: Memory,
-    hook: Mutex<Option<(u64, Box<dyn FnOnce() + Send>)>>,
+    hook: Mutex<Option<(u64, AfterRead)>>,
 }
 
 impl Interposed {

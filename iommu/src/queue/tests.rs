@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::spec::registers::{FECTL, FSTS, Global, ICS, IECTL, IQA, IQERCD, IQH, IQT, RTADDR};
+use crate::spec::registers::{
+    CCMD, FECTL, FSTS, GCMD, Global, ICS, IECTL, IOTLB, IQA, IQERCD, IQH, IQT, RTADDR, RUN,
+};
 use crate::testing::descriptor::{
     context_global, interrupt_global, iotlb_domain, iotlb_global, iotlb_pages, wait_interrupt, wait_status,
 };
-use crate::testing::{DATA, Machine, RW, SOURCE, Sent};
-use crate::{Access, EntryRange, Iova};
+use crate::testing::{DATA, Machine, Memory, RW, SOURCE, Sent};
+use crate::{Access, EntryRange, Iova, Unit};
 
 const STATUS: u64 = DATA;
 
@@ -244,36 +246,83 @@ fn routes_are_re_derived_before_a_wait_completes() {
     assert_eq!(status(&machine), 1);
 }
 
-#[test]
-fn a_wait_completes_only_after_requests_under_way_have_ended() {
-    let (machine, table) = Machine::translating();
-    machine.map(table, 0x1000, (DATA + 0x1000) | RW);
+/// Checks that a register write does not come to its end, as `is_done` sees it, while a request that began
+/// before is under way.
+fn ends_after_requests_under_way(
+    machine: &Machine,
+    write: impl FnOnce(&Unit<Memory>) + Send,
+    is_done: impl Fn() -> bool,
+) {
     let (entered, is_entered) = mpsc::channel();
     let (leave, may_leave) = mpsc::channel::<()>();
-    let unit = Arc::clone(&machine.unit);
+    let unit: &Unit<Memory> = &machine.unit;
+    assert!(!is_done());
     thread::scope(|scope| {
-        let memory = Arc::clone(&machine.memory);
         scope.spawn(move || {
             unit.access(SOURCE, Iova(0x1000), 1, Access::Write, |_, _| {
                 entered.send(()).unwrap();
                 may_leave.recv().unwrap();
-                memory.read_obj::<u32>(GuestAddress(STATUS)).unwrap()
             })
         });
         is_entered.recv().unwrap();
-        machine.map(table, 0x1000, 0);
-        let unit = Arc::clone(&machine.unit);
-        for (index, [low, high]) in [iotlb_domain(5), wait_status(STATUS, 1)].into_iter().enumerate() {
-            machine.write_memory(machine.queue + index as u64 * 16, low);
-            machine.write_memory(machine.queue + index as u64 * 16 + 8, high);
-        }
-        let doorbell = scope.spawn(move || unit.write(IQT, &32_u32.to_le_bytes()));
-        thread::sleep(Duration::from_millis(100));
-        assert_eq!((status(&machine), machine.read(IQH)), (0, 0));
+        let writer = scope.spawn(move || write(unit));
+        thread::sleep(Duration::from_millis(50));
+        let early = is_done() || writer.is_finished();
         leave.send(()).unwrap();
-        doorbell.join().unwrap();
-        assert_eq!((status(&machine), machine.read(IQH)), (1, 32));
+        writer.join().unwrap();
+        assert!(!early);
     });
+    assert!(is_done());
+}
+
+/// A machine with a page for requests to use, and one descriptor in the queue behind the tail.
+fn with_page_and_descriptor(descriptor: [u64; 2]) -> Machine {
+    let (machine, table) = Machine::translating();
+    machine.map(table, 0x1000, (DATA + 0x1000) | RW);
+    machine.write_memory(machine.queue, descriptor[0]);
+    machine.write_memory(machine.queue + 8, descriptor[1]);
+    machine
+}
+
+fn ring(tail: u32) -> impl FnOnce(&Unit<Memory>) {
+    move |unit| unit.write(IQT, &tail.to_le_bytes())
+}
+
+#[test]
+fn a_wait_completes_only_after_requests_under_way_have_ended() {
+    let machine = with_page_and_descriptor(iotlb_domain(5));
+    let [low, high] = wait_status(STATUS, 1);
+    machine.write_memory(machine.queue + 16, low);
+    machine.write_memory(machine.queue + 24, high);
+    ends_after_requests_under_way(&machine, ring(32), || status(&machine) == 1);
+}
+
+#[test]
+fn the_head_moves_only_after_requests_under_way_have_ended() {
+    for descriptor in [iotlb_pages(5, 0x1000, 0), context_global()] {
+        let machine = with_page_and_descriptor(descriptor);
+        ends_after_requests_under_way(&machine, ring(16), || machine.read(IQH) == 16);
+    }
+}
+
+#[test]
+fn a_register_command_ends_only_after_requests_under_way_have_ended() {
+    for (register, command, actual) in [(IOTLB, RUN | (1 << 60), 3 << 57), (CCMD, RUN | (1 << 61), 3 << 59)] {
+        let machine = with_page_and_descriptor([0, 0]);
+        machine.command(Global::empty(), Global::QUEUE);
+        let done = || machine.read_u64(register) & actual != 0;
+        let write = |unit: &Unit<Memory>| unit.write(register, &u64::to_le_bytes(command));
+        ends_after_requests_under_way(&machine, write, done);
+    }
+}
+
+#[test]
+fn a_mode_changes_only_after_requests_under_way_have_ended() {
+    let machine = with_page_and_descriptor([0, 0]);
+    let off = |unit: &Unit<Memory>| unit.write(GCMD, &Global::QUEUE.bits().to_le_bytes());
+    ends_after_requests_under_way(&machine, off, || !machine.status().contains(Global::TRANSLATION));
+    let machine = with_page_and_descriptor([0, 0]);
+    ends_after_requests_under_way(&machine, Unit::reset, || machine.status().is_empty());
 }
 
 #[test]
