@@ -27,6 +27,14 @@ pub trait Platform: Send + Sync {
     /// guest is told right after that the change is in force. Called with the queue mutex held; it must not
     /// write a register.
     fn interrupt_entries_changed(&self, entries: EntryRange);
+
+    /// The queue has kept its vCPU for longer than is good for anyone else who waits for the unit, and there
+    /// is more in it. Whoever arranges for [`Unit::resume`](crate::Unit::resume) to be called soon, by
+    /// another thread, says `true`; otherwise, as by default, the unit goes on at once. Called with the queue
+    /// mutex held.
+    fn resume_later(&self) -> bool {
+        false
+    }
 }
 
 /// One function whose DMA the host's IOMMU carries out, as the unit sees it.

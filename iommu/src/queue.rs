@@ -1,5 +1,7 @@
 //! The invalidation queue (§6.5.2): fetch, check, do, tell.
 
+use std::time::{Duration, Instant};
+
 use crate::registers::Registers;
 use crate::spec::context::TableMode;
 use crate::spec::descriptor::{self, Descriptor, Wait};
@@ -7,6 +9,10 @@ use crate::spec::registers::{FSTS, FaultStatus, IQA, IQH, IQT, QueueError};
 use crate::spec::{PAGE_ADDRESS, bits};
 use crate::unit::{Outbox, Unit};
 use crate::{GuestAddress, TableMemory};
+
+/// How long one register write works on the queue before the rest is left for later. A guest's own driver is
+/// done in microseconds; a queue full of flushes over large tables would take hours.
+const SLICE: Duration = Duration::from_millis(20);
 
 /// What the unit goes by while it works on the queue. Its lock also orders everything else that changes
 /// modes or caches, so the commands of one vCPU see those of another done.
@@ -53,8 +59,8 @@ impl Queue {
 }
 
 impl<M: TableMemory + 'static> Unit<M> {
-    /// Works on the queue up to the tail that software has set, or to the first error. That is never more
-    /// than the queue holds, whatever software does meanwhile.
+    /// Works on the queue up to the tail that software has set, to the first error, or until it has taken too
+    /// long. That is never more than the queue holds, whatever software does meanwhile.
     pub(crate) fn run_queue(&self, queue: &mut Queue, outbox: &mut Outbox) {
         let Some(Ring { size, .. }) = queue.ring else { return };
         let stopped = |registers: &Registers| registers.get(FSTS) & FaultStatus::QUEUE_ERROR.bits() != 0;
@@ -77,6 +83,7 @@ impl<M: TableMemory + 'static> Unit<M> {
     }
 
     fn run_up_to(&self, queue: &mut Queue, tail: u64, outbox: &mut Outbox) -> Result<(), QueueError> {
+        let started = Instant::now();
         while let Some(Ring { base, size, head }) = queue.ring
             && head != tail
         {
@@ -88,6 +95,9 @@ impl<M: TableMemory + 'static> Unit<M> {
             }
             let next = (head + descriptor::SIZE) % size;
             queue.ring = Some(Ring { base, size, head: next });
+            if next != tail && started.elapsed() > SLICE && self.resumes_later() {
+                break;
+            }
         }
         Ok(())
     }

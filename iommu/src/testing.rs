@@ -1,6 +1,6 @@
 //! A small machine for tests: memory with tables built in it, a unit, and what it sends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use vm_memory::{Bytes, GuestMemoryMmap};
@@ -42,6 +42,9 @@ type Hook = Box<dyn Fn(&Sent) + Send>;
 pub(crate) struct Recorder {
     sent: Mutex<Vec<Sent>>,
     hook: Mutex<Option<Hook>>,
+    /// Whether it promises to resume the queue; how often it has been asked to.
+    pub(crate) resumes: AtomicBool,
+    pub(crate) asked_to_resume: AtomicU32,
 }
 
 impl Recorder {
@@ -75,6 +78,11 @@ impl Platform for Recorder {
 
     fn interrupt_entries_changed(&self, entries: EntryRange) {
         self.record(Sent::EntriesChanged(entries));
+    }
+
+    fn resume_later(&self) -> bool {
+        self.asked_to_resume.fetch_add(1, Ordering::Relaxed);
+        self.resumes.load(Ordering::Relaxed)
     }
 }
 

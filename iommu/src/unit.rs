@@ -117,6 +117,13 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.send(&outbox);
     }
 
+    /// Goes on with a queue that was left for later: see [`Platform::resume_later`]. Harmless at any time.
+    pub fn resume(&self) {
+        let mut outbox = Outbox::default();
+        self.run_queue(&mut self.lock_queue(), &mut outbox);
+        self.send(&outbox);
+    }
+
     /// Brings the unit to its power-on state.
     pub fn reset(&self) {
         let mut outbox = Outbox::default();
@@ -174,6 +181,11 @@ impl<M: TableMemory + 'static> Unit<M> {
         ram: Vec<(GuestAddress, u64)>,
     ) -> Attachment {
         self.shadow.attach(function, mapper, ram)
+    }
+
+    /// Whether the surroundings see to it that the queue goes on later.
+    pub(crate) fn resumes_later(&self) -> bool {
+        self.platform.get().is_some_and(|platform| platform.resume_later())
     }
 
     pub(crate) fn lock_queue(&self) -> MutexGuard<'_, Queue> {

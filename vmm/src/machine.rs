@@ -84,7 +84,8 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     let routes = RouteTable::new(chip.clone(), remapping.clone(), SourceId(config.ioapic_id.0))
         .map_err(BuildError::at("route interrupts"))?;
     let msi = Arc::new(KvmMsi::new(chip));
-    remapping::connect(&remapping, msi.clone(), routes.clone());
+    remapping::connect(&remapping, msi.clone(), routes.clone(), &mut event_loop)
+        .map_err(BuildError::at("make an event descriptor"))?;
     event_loop.add(routes.clone());
     let parts = Parts { memory, slots, remapping, routes, msi, power: power.clone() };
 

@@ -346,3 +346,29 @@ fn the_queue_stays_where_it_was_when_it_was_switched_on() {
     machine.submit(&[wait_status(STATUS, 1)]);
     assert_eq!((status(&machine), error(&machine)), (1, None));
 }
+
+#[test]
+fn a_queue_that_takes_too_long_is_left_for_later_and_tells_no_lie() {
+    let machine = queued();
+    machine.platform.resumes.store(true, Ordering::Relaxed);
+    // Routes that take their time, as a hostile guest can make them.
+    machine.platform.on_send(|_| thread::sleep(Duration::from_millis(30)));
+    machine.submit(&[interrupt_global(), interrupt_global(), wait_status(STATUS, 1)]);
+    assert_eq!(machine.platform.asked_to_resume.load(Ordering::Relaxed), 1);
+    assert_eq!((machine.read(IQH), status(&machine)), (0x10, 0), "done up to here, and not beyond");
+    machine.unit.resume();
+    assert_eq!((machine.read(IQH), status(&machine)), (0x20, 0));
+    machine.unit.resume();
+    assert!(machine.queue_is_done());
+    assert_eq!(status(&machine), 1);
+    machine.unit.resume();
+    assert_eq!(error(&machine), None, "there is nothing left to do, and that is no error");
+}
+
+#[test]
+fn where_nobody_resumes_the_queue_it_is_done_at_once() {
+    let machine = queued();
+    machine.platform.on_send(|_| thread::sleep(Duration::from_millis(30)));
+    machine.submit(&[interrupt_global(), interrupt_global(), wait_status(STATUS, 1)]);
+    assert_eq!(status(&machine), 1);
+}

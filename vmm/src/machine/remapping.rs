@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use devices::{GuestRam, MmioDevice, MsiSink, Remapping, VtdUnit};
+use event_manager::{EventOps, EventSubscriber, Events};
 use iommu::{Capabilities, EntryRange, MsiMessage, Platform, Unit};
+
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::BuildError;
 use super::host::FromHost;
 use crate::config::Config;
+use crate::event_loop::EventLoop;
 use crate::interrupts::{KvmMsi, RouteTable};
 
 /// The widest unit there is in legacy mode.
@@ -32,16 +37,45 @@ pub(super) fn unit(
     Ok(Remapping::Unit(Arc::new(Unit::new(memory.clone(), capabilities))))
 }
 
-/// Tells the unit where interrupts go.
-pub(super) fn connect(remapping: &Remapping, msi: Arc<KvmMsi>, routes: Arc<RouteTable>) {
+/// Tells the unit where interrupts go, and has the event loop take over where a vCPU has worked on the
+/// queue for long enough.
+pub(super) fn connect(
+    remapping: &Remapping,
+    msi: Arc<KvmMsi>,
+    routes: Arc<RouteTable>,
+    event_loop: &mut EventLoop,
+) -> std::io::Result<()> {
     if let Remapping::Unit(unit) = remapping {
-        unit.connect(Arc::new(Surroundings { msi, routes }));
+        let unfinished = EventFd::new(EFD_NONBLOCK)?;
+        event_loop.add(Arc::new(Resume { unit: unit.clone(), unfinished: unfinished.try_clone()? }));
+        unit.connect(Arc::new(Surroundings { msi, routes, unfinished }));
     }
+    Ok(())
 }
 
 struct Surroundings {
     msi: Arc<KvmMsi>,
     routes: Arc<RouteTable>,
+    unfinished: EventFd,
+}
+
+/// Goes on with a queue that was left for later, between other events.
+struct Resume {
+    unit: Arc<VtdUnit>,
+    unfinished: EventFd,
+}
+
+impl EventSubscriber for Resume {
+    fn process(&self, _events: Events, _ops: &mut EventOps) {
+        let _ = self.unfinished.read();
+        self.unit.resume();
+    }
+
+    fn init(&self, ops: &mut EventOps) {
+        if let Err(error) = ops.add(Events::new(&self.unfinished, EventSet::IN)) {
+            tracing::error!("Cannot wait for unfinished invalidation queues: {error:?}");
+        }
+    }
 }
 
 impl Platform for Surroundings {
@@ -51,6 +85,10 @@ impl Platform for Surroundings {
 
     fn interrupt_entries_changed(&self, entries: EntryRange) {
         self.routes.entries_changed(entries);
+    }
+
+    fn resume_later(&self) -> bool {
+        self.unfinished.write(1).is_ok()
     }
 }
 
