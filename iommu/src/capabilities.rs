@@ -170,3 +170,6 @@ impl Capabilities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

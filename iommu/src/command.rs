@@ -31,10 +31,8 @@ impl<M: TableMemory + 'static> Unit<M> {
         match offset {
             GCMD => self.global_command(&mut self.lock_queue(), Global::from_bits_truncate(value), outbox),
             FSTS => {
-                // The queue's lock comes first, so that an error does not appear between.
-                let mut queue = self.lock_queue();
                 if self.faults.write_status(registers, value) {
-                    self.run_queue(&mut queue, outbox);
+                    self.run_queue(&mut self.lock_queue(), outbox);
                 }
             }
             FECTL => outbox.fault(self.faults.write_control(registers, value)),

@@ -1,0 +1,47 @@
+use super::*;
+use crate::spec::registers::{IOTLB, WINDOW};
+
+#[test]
+fn the_legacy_profile_is_what_stock_kernels_accept_and_more() {
+    let capabilities = Capabilities::legacy(48);
+    // Known to be accepted without a warning: 48 bits, all page sizes, draining, one fault record.
+    let (cap, ecap) = (0xD2_008C_222F_0606, 0xF0_0F4A);
+    let more = cap::CACHING_MODE | cap::ZERO_LENGTH_READ | 7 << cap::NFR_SHIFT;
+    assert_eq!(capabilities.cap(), cap | more, "{:#x}", capabilities.cap());
+    let more = ecap::COHERENT | ecap::EXTENDED_INTERRUPT | ecap::SNOOP_CONTROL;
+    assert_eq!(capabilities.ecap(), ecap | more, "{:#x}", capabilities.ecap());
+}
+
+#[test]
+fn widths_follow_from_one_number() {
+    for (width, levels_3, levels_4) in [(39, true, false), (48, true, true)] {
+        let capabilities = Capabilities::legacy(width);
+        assert_eq!(capabilities.guest_address_width(), width);
+        assert_eq!(capabilities.host_address_width(), width);
+        assert_eq!(capabilities.beyond_host_width(), u64::MAX << width);
+        assert_eq!(capabilities.second_stage_top(1).is_some(), levels_3);
+        assert_eq!(capabilities.second_stage_top(2).is_some(), levels_4);
+        for other in [0, 3, 4, 5, 7, 255] {
+            assert_eq!(capabilities.second_stage_top(other), None);
+        }
+    }
+}
+
+#[test]
+fn fields_read_as_they_are_meant() {
+    let capabilities = Capabilities::legacy(48);
+    assert_eq!(capabilities.domain_mask(), 0xFFFF);
+    assert_eq!((capabilities.max_address_mask(), capabilities.max_index_mask()), (18, 15));
+    assert!(capabilities.extended_interrupt_mode() && capabilities.pass_through());
+    assert_eq!(bits(capabilities.cap(), 33, 24) * 16, FRCD);
+    assert_eq!(bits(capabilities.cap(), 47, 40) + 1, FRCD_COUNT as u64);
+    assert_eq!(bits(capabilities.ecap(), 17, 8) * 16 + 8, IOTLB);
+    // Everything lies in the one page that the DMAR table names.
+    assert!(FRCD + FRCD_COUNT as u64 * 16 <= WINDOW);
+}
+
+#[test]
+#[should_panic(expected = "39 or 48 bits")]
+fn other_widths_are_refused() {
+    let _ = Capabilities::legacy(57);
+}
