@@ -6,6 +6,7 @@
 
 mod apt;
 mod kernel;
+mod kernel_build;
 mod modules;
 mod qemu;
 mod tools;

@@ -15,6 +15,8 @@ pub enum Device {
     Nvme,
     /// A second NVMe drive, behind a root port, in a group of its own.
     NvmeBehindPort,
+    /// A third NVMe drive, on the root bus, with one interrupt for everything: the only kind that Linux lets one move.
+    NvmeOneVector,
     /// An Ethernet adapter (igb) behind a root port.
     Igb,
     /// `edu` and `e1000` behind one conventional bridge: a group of two.
@@ -42,13 +44,15 @@ impl Disk {
 
 impl Device {
     /// Every device there is.
-    pub const ALL: [Self; 5] = [Self::Nvme, Self::NvmeBehindPort, Self::Igb, Self::Pair, Self::E1000e];
+    pub const ALL: [Self; 6] =
+        [Self::Nvme, Self::NvmeBehindPort, Self::NvmeOneVector, Self::Igb, Self::Pair, Self::E1000e];
 
     /// Its name on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nvme => "nvme",
             Self::NvmeBehindPort => "nvme-port",
+            Self::NvmeOneVector => "nvme-one-vector",
             Self::Igb => "igb",
             Self::Pair => "pair",
             Self::E1000e => "e1000e",
@@ -65,6 +69,7 @@ impl Device {
         match self {
             Self::Nvme => 0x05,
             Self::NvmeBehindPort => 0x10,
+            Self::NvmeOneVector => 0x07,
             Self::Igb => 0x11,
             Self::Pair => 0x12,
             Self::E1000e => 0x06,
@@ -73,7 +78,7 @@ impl Device {
 
     /// Whether it is behind a port or a bridge, and so on a bus of its own.
     const fn is_behind_port(self) -> bool {
-        !matches!(self, Self::Nvme | Self::E1000e)
+        !matches!(self, Self::Nvme | Self::NvmeOneVector | Self::E1000e)
     }
 
     /// Its address in an L1 with the devices `among`; of a pair, that of the first.
@@ -94,6 +99,7 @@ impl Device {
         let port = format!("pcie-root-port,id=port{index},chassis={index},addr={slot:#x}");
         let (devices, disk) = match self {
             Self::Nvme => (vec![nvme(index, &format!("addr={slot:#x}"))], true),
+            Self::NvmeOneVector => (vec![nvme(index, &format!("addr={slot:#x},msix_qsize=1"))], true),
             Self::NvmeBehindPort => (vec![port, nvme(index, &format!("bus=port{index}"))], true),
             Self::Igb => (vec![port, format!("igb,bus=port{index}")], false),
             Self::Pair => {

@@ -243,13 +243,13 @@ pub(super) fn run(command: &mut Command) -> Result<String> {
 }
 
 /// A line on standard error that grows with what is fetched.
-struct Progress {
+pub(super) struct Progress {
     stop: Option<std::sync::mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Progress {
-    fn start(what: String, folder: PathBuf) -> Self {
+    pub(super) fn start(what: String, folder: PathBuf) -> Self {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             let live = std::io::stderr().is_terminal();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Modules, Override, PartError, Parts, Result, file_error};
+use super::{Modules, Override, PartError, Parts, Result, file_error, kernel_build};
 
 pub(super) const IMAGE: Override = Override {
     variable: "PORTCULLIS_KERNEL",
@@ -41,8 +41,17 @@ impl Parts {
     pub fn kernel(&self, which: Kernel) -> Result<KernelImage> {
         match which {
             Kernel::Debian => self.debian_kernel(),
-            Kernel::Iommufd => Err(PartError::Unavailable("not built yet".into())),
+            Kernel::Iommufd => self.iommufd_kernel(),
         }
+    }
+
+    fn iommufd_kernel(&self) -> Result<KernelImage> {
+        if let Some(image) = IOMMUFD_IMAGE.path() {
+            return Ok(KernelImage { image, modules: None });
+        }
+        let busybox = self.busybox()?;
+        let folder = self.part("linux-iommufd", |apt, to| kernel_build::build(apt, &busybox, to))?;
+        Ok(KernelImage { image: folder.join("bzImage"), modules: None })
     }
 
     fn debian_kernel(&self) -> Result<KernelImage> {

@@ -1,0 +1,136 @@
+//! Builds the kernel with iommufd, which no Debian kernel has, from Debian's source and our configuration fragment.
+//!
+//! It takes ten minutes of a processor, once; it happens only where a scenario or the user asks for that kernel. Of the
+//! machine it takes a C compiler, perl and the usual small tools; the rest comes from Debian's packages.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::apt::{Apt, Progress, run};
+use super::{Result, file_error, remove_folder, tools};
+
+/// What an L1 needs of a kernel beyond the smallest configuration there is.
+const FRAGMENT: &str = include_str!("../../../resources/rig/first-level-kernel.fragment");
+const SOURCE: &str = "linux-source-6.12";
+/// Programs that build a kernel and that few machines have.
+const PROGRAMS: [&str; 5] = ["make", "flex", "bison", "m4", "bc"];
+/// Headers of libelf, for the kernel's own tools.
+const HEADERS: [&str; 4] = ["libelf.h", "gelf.h", "nlist.h", "elfutils"];
+
+/// Fetches the source, builds it and leaves `bzImage` in `to`. Returns the version.
+pub(super) fn build(apt: &Apt, busybox: &Path, to: &Path) -> Result<String> {
+    let work = to.join("work");
+    let packed = work.join("packed");
+    let create = |path: &Path| std::fs::create_dir_all(path).map_err(file_error("cannot create", path));
+    create(&packed)?;
+    let version = apt.unpack(&[SOURCE], &packed)?;
+    {
+        let _progress = Progress::start(format!("unpacking {SOURCE}"), work.join(SOURCE));
+        let archive = packed.join(format!("usr/src/{SOURCE}.tar.xz"));
+        run(Command::new(busybox).args(["tar", "-xJf"]).arg(archive).arg("-C").arg(&work))?;
+    }
+    let tree = work.join("tools");
+    create(&tree)?;
+    let packages = [&PROGRAMS[..], &["libelf-dev"]].concat();
+    apt.unpack_with_dependencies(&packages, &tree)?;
+
+    let tools = Tools::install(&tree, &work)?;
+    let source = work.join(SOURCE);
+    let output = work.join("output");
+    create(&output)?;
+    let _progress = Progress::start(format!("building a kernel with iommufd from {SOURCE}"), output.clone());
+    tools.make(&source, &output, "allnoconfig")?;
+    let config = output.join(".config");
+    let merged = std::fs::read_to_string(&config).map(|base| merge(&base, FRAGMENT));
+    merged.and_then(|text| std::fs::write(&config, text)).map_err(file_error("cannot write", &config))?;
+    tools.make(&source, &output, "olddefconfig")?;
+    tools.make(&source, &output, "bzImage")?;
+    let image = to.join("bzImage");
+    std::fs::rename(output.join("arch/x86/boot/bzImage"), &image)
+        .and_then(|()| std::fs::rename(&config, to.join("config")))
+        .map_err(file_error("cannot keep", &image))?;
+    remove_folder(&work)?;
+    Ok(version)
+}
+
+/// The configuration `base` with the settings of `fragment` instead of its own.
+fn merge(base: &str, fragment: &str) -> String {
+    let option = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        line.starts_with("CONFIG_").then(|| line.split(['=', ' ']).next().unwrap_or_default().to_owned())
+    };
+    let replaced: Vec<_> = fragment.lines().filter_map(option).collect();
+    let kept = base.lines().filter(|line| option(line).is_none_or(|name| !replaced.contains(&name)));
+    kept.chain(fragment.lines()).fold(String::new(), |mut text, line| {
+        writeln!(text, "{line}").ok();
+        text
+    })
+}
+
+/// The programs for the build, ready to be found by name.
+struct Tools {
+    tree: PathBuf,
+    programs: PathBuf,
+    headers: PathBuf,
+}
+
+impl Tools {
+    fn install(tree: &Path, work: &Path) -> Result<Self> {
+        let tools = Self { tree: tree.into(), programs: work.join("bin"), headers: work.join("include") };
+        for folder in [&tools.programs, &tools.headers] {
+            std::fs::create_dir_all(folder).map_err(file_error("cannot create", folder))?;
+        }
+        for name in PROGRAMS {
+            let command = tools::through_loader(tree, &format!("usr/bin/{name}"));
+            let script = format!("#!/bin/sh\nexec {} \"$@\"\n", command.join(" "));
+            let path = tools.programs.join(name);
+            std::fs::write(&path, script)
+                .and_then(|()| {
+                    use std::os::unix::fs::PermissionsExt as _;
+                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+                })
+                .map_err(file_error("cannot write", &path))?;
+        }
+        // Only these headers: the C library's would get in the way of the machine's own.
+        for name in HEADERS {
+            let link = tools.headers.join(name);
+            std::os::unix::fs::symlink(tree.join("usr/include").join(name), &link)
+                .map_err(file_error("cannot create", &link))?;
+        }
+        Ok(tools)
+    }
+
+    fn make(&self, source: &Path, output: &Path, target: &str) -> Result<()> {
+        let include = format!("-I{}", self.headers.display());
+        let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        run(Command::new("nice")
+            .args(["-n", "19", "make", target])
+            .arg(format!("-j{jobs}"))
+            .arg(format!("O={}", output.display()))
+            .arg(format!("HOSTCFLAGS={include}"))
+            .arg(format!("HOSTLDFLAGS=-Wl,-rpath,{}", libraries.display()))
+            .arg(format!("LIBELF_FLAGS={include}"))
+            .arg(format!("LIBELF_LIBS={}", libraries.join("libelf.so.1").display()))
+            .env("PATH", format!("{}:{path}", self.programs.display()))
+            .env("M4", self.programs.join("m4"))
+            .env("BISON_PKGDATADIR", self.tree.join("usr/share/bison"))
+            .env_remove("MAKEFLAGS")
+            .current_dir(source))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merge;
+
+    #[test]
+    fn the_fragment_wins() {
+        let base = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\n# a comment\n";
+        let merged = merge(base, "CONFIG_B=y\nCONFIG_C=\"y\"\n");
+        assert_eq!(merged, "CONFIG_A=y\n# a comment\nCONFIG_B=y\nCONFIG_C=\"y\"\n");
+    }
+}
