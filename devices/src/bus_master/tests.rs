@@ -84,3 +84,58 @@ fn the_requester_id_follows_the_bus_number() {
     bus.set(5);
     assert_eq!(master.source_id(), SourceId(0x0520));
 }
+
+/// The last fault the unit recorded: reason and page, if it is pending.
+fn fault(unit: &VtdUnit) -> Option<(u8, u64)> {
+    let read = |offset| {
+        let mut data = [0; 8];
+        unit.read(offset, &mut data);
+        u64::from_le_bytes(data)
+    };
+    let record = (read(8) >> 24 & 0x3FF) * 16;
+    (read(record + 8) >> 63 == 1).then(|| ((read(record + 8) >> 32) as u8, read(record)))
+}
+
+#[test]
+fn a_unit_decides_where_an_access_goes() {
+    // Two pages that follow each other for the device, and lie apart and in the other order in memory.
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x2_0000), (0x9000, 0x1_0000)]);
+    bench.master.write(Iova(0x8FFE), &[1, 2, 3, 4]).unwrap();
+    let get = |address| bench.memory.read_obj::<u16>(GuestAddress(address)).unwrap();
+    assert_eq!((get(0x2_0FFE), get(0x1_0000)), (0x0201, 0x0403));
+    let mut data = [0; 4];
+    bench.master.read(Iova(0x8FFE), &mut data).unwrap();
+    assert_eq!(data, [1, 2, 3, 4]);
+    assert_eq!(bench.master.load(Iova(0x9000)), Ok(0x0403_u16));
+    bench.master.store(Iova(0x8000), 0x5A_u8).unwrap();
+    assert_eq!(get(0x2_0000), 0x5A);
+    assert_eq!(fault(&unit), None);
+}
+
+#[test]
+fn what_a_unit_refuses_is_recorded_and_does_not_happen() {
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x2_0000)]);
+    let blocked = |reason| Err(DmaError::Blocked(Blocked { reason }));
+    assert_eq!(bench.master.write(Iova(0x8FFE), &[1, 2, 3, 4]), blocked(5));
+    assert_eq!(fault(&unit), Some((5, 0x9000)));
+    // What came before the page that was refused is there.
+    assert_eq!(bench.memory.read_obj::<u16>(GuestAddress(0x2_0FFE)).unwrap(), 0x0201);
+    assert_eq!(bench.master.load::<u32>(Iova(0x1_0000)).map(drop), blocked(6));
+}
+
+#[test]
+fn the_requester_id_of_the_moment_is_judged() {
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x2_0000)]);
+    bench.master.write(Iova(0x8000), &[1]).unwrap();
+    bench.bus.set(1);
+    let blocked = Err(DmaError::Blocked(Blocked { reason: 1 }));
+    assert_eq!(bench.master.write(Iova(0x8000), &[1]), blocked);
+    assert_eq!(fault(&unit), Some((1, 0x8000)));
+}
+
+#[test]
+fn no_translation_leads_to_the_interrupt_range() {
+    let (bench, _unit) = Bench::behind_unit(&[(0x8000, 0xFEE0_0000)]);
+    assert!(bench.master.write(Iova(0x8000), &[0; 4]).is_err());
+    assert!(bench.interrupts.take().is_empty());
+}

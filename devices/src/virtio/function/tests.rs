@@ -25,10 +25,15 @@ struct Device {
     function: Arc<VirtioFunction>,
     events: EventManager<Arc<VirtioFunction>>,
     _image: TempFile,
+    /// Where in memory the device's addresses begin.
+    base: u64,
 }
 
 fn device() -> Device {
-    let bench = Bench::new(&[(0x1000, 0x10000)]);
+    device_on(Bench::new(&[(0x1000, 0x10000)]))
+}
+
+fn device_on(bench: Bench) -> Device {
     let wire = Arc::new(Wire::default());
     let image = TempFile::new().unwrap();
     image.as_file().set_len(1 << 20).unwrap();
@@ -40,7 +45,7 @@ fn device() -> Device {
     let mut events = EventManager::new().unwrap();
     events.add_subscriber(function.clone());
     function.config_write(4, &[0x06, 0]);
-    Device { bench, wire, function, events, _image: image }
+    Device { bench, wire, function, events, _image: image, base: 0 }
 }
 
 /// A device whose driver has got as far as DRIVER_OK.
@@ -119,12 +124,12 @@ impl Device {
     }
 
     fn put(&self, address: u64, data: &[u8]) {
-        self.bench.memory.write_slice(data, GuestAddress(address)).unwrap();
+        self.bench.memory.write_slice(data, GuestAddress(self.base + address)).unwrap();
     }
 
     fn get<const N: usize>(&self, address: u64) -> [u8; N] {
         let mut data = [0; N];
-        self.bench.memory.read_slice(&mut data, GuestAddress(address)).unwrap();
+        self.bench.memory.read_slice(&mut data, GuestAddress(self.base + address)).unwrap();
         data
     }
 
@@ -305,6 +310,38 @@ fn registers_can_be_reached_through_configuration_space() {
         device.function.config_write(window + 16, &[1, 2, 3, 4]);
     }
     assert_eq!(device.status(), 3);
+}
+
+/// What becomes of the status of a driver that accepts these features, in its upper 32 bits.
+fn negotiate(device: &Device, features: u32) -> u8 {
+    device.write(COMMON + 0x14, [3]);
+    device.write(COMMON + 0x08, 1u32.to_le_bytes());
+    device.write(COMMON + 0x0C, features.to_le_bytes());
+    device.write(COMMON + 0x14, [11]);
+    device.status()
+}
+
+#[test]
+fn behind_a_unit_a_driver_must_ask_for_translated_addresses() {
+    assert_eq!(negotiate(&device(), 1), 11);
+    let (bench, _unit) = Bench::behind_unit(&[]);
+    assert_eq!(negotiate(&device_on(bench), 1), 3);
+    let (bench, _unit) = Bench::behind_unit(&[]);
+    assert_eq!(negotiate(&device_on(bench), 3), 11);
+}
+
+#[test]
+fn rings_go_through_the_unit() {
+    // The rings, header and data of these tests lie below 0x6000; here the device finds them there only.
+    let pages: Vec<_> = (1..6).map(|page| (page * 0x1000, 0x8_0000 + page * 0x1000)).collect();
+    let (bench, _unit) = Bench::behind_unit(&pages);
+    let mut device = device_on(bench);
+    device.base = 0x8_0000;
+    device.start();
+    device.offer(1);
+    device.notify();
+    assert_eq!((device.status(), device.used()), (15, 1));
+    assert_eq!(device.get(DATA), [0x5A; 512]);
 }
 
 proptest! {
