@@ -9,7 +9,7 @@ mod run;
 use std::fmt;
 
 pub use build::{BuildError, cases, guests, image};
-pub use run::{Outcome, RunError, run, test};
+pub use run::{Outcome, RunError, disk, run, test};
 
 /// One case of a guest, and the machine it wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,7 @@ pub struct Case {
     pub name: String,
     /// What follows the case on the kernel command line.
     pub arguments: String,
-    /// The program's options besides kernel and command line. `{disk}` stands for the image of a disk of
-    /// [`DISK_SECTORS`] sectors, each byte of which is its sector's number modulo 256.
+    /// The program's options besides kernel and command line. `{disk}` stands for a [`disk`].
     pub options: Vec<String>,
     /// The program's exit code.
     pub ends: i32,

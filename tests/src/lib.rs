@@ -9,6 +9,7 @@
 //! - [`level1`] boots an L1 and runs shell scripts in it over a channel of its own.
 //! - [`guest`] describes an L2: the VMM's command line and the initial file system with a script for the guest.
 //! - [`scenario`] puts them together: devices, guests, what must appear and what must not, and a time budget.
+//! - [`bare_metal`] is the fast tier: small guests of our own on this machine's `/dev/kvm`, and in an L1 as well.
 //! - [`scenarios`] lists all of them; `cargo xtask rig list` prints the list, `tests/tests/rig.rs` runs it.
 
 #![forbid(unsafe_code)]

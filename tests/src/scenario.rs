@@ -6,6 +6,7 @@
 mod evidence;
 mod session;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use evidence::{Evidence, number_after, warnings};
@@ -206,6 +207,8 @@ pub struct Session {
     pub devices: Vec<Device>,
     /// Added to L1's kernel command line.
     pub cmdline: &'static str,
+    /// More files for it: (path here, path in L1). Made when the session runs.
+    pub files: fn() -> anyhow::Result<Vec<(PathBuf, String)>>,
     /// What runs in it, in order.
     pub scenarios: Vec<Scenario>,
 }
@@ -221,6 +224,7 @@ impl Session {
             memory: 4096,
             devices: vec![Device::Nvme],
             cmdline: "",
+            files: || Ok(Vec::new()),
             scenarios,
         }
     }
@@ -236,6 +240,13 @@ impl Session {
     #[must_use]
     pub fn devices(mut self, devices: &[Device]) -> Self {
         self.devices = devices.to_vec();
+        self
+    }
+
+    /// With these files in L1.
+    #[must_use]
+    pub fn files(mut self, files: fn() -> anyhow::Result<Vec<(PathBuf, String)>>) -> Self {
+        self.files = files;
         self
     }
 

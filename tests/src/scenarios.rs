@@ -1,5 +1,6 @@
 //! Every session of the rig.
 
+mod bare;
 mod boot;
 mod kexec;
 mod nvme;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Session> {
     vec![
         peer::session(),
         boot::smoke(),
+        bare::session(),
         boot::session(),
         tables::session(),
         nvme::session(),

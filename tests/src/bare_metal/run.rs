@@ -60,10 +60,7 @@ pub fn test(guest: &str, name: &str) {
 /// Runs a case on this machine.
 pub fn run(case: &Case) -> Result<Outcome, RunError> {
     let image = image(&case.guest)?;
-    let disk = work_folder()?.join(format!("{}-{}.img", case.guest, case.name));
-    if case.options.iter().any(|option| option.contains("{disk}")) {
-        fs::write(&disk, (0..DISK_SECTORS).flat_map(|sector| [sector as u8; 512]).collect::<Vec<_>>())?;
-    }
+    let disk = disk(&format!("{}-{}", case.guest, case.name))?;
     let options = case.options.iter().map(|option| option.replace("{disk}", &disk.to_string_lossy()));
     let child = Command::new(program()?)
         .args(["run", "--kernel"])
@@ -81,11 +78,15 @@ pub fn run(case: &Case) -> Result<Outcome, RunError> {
     {
         outcome = Outcome::Failed(format!("the disk does not contain {text:?}"));
     }
-    fs::remove_file(&disk).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
+    fs::remove_file(&disk)?;
     Ok(outcome)
+}
+
+/// A new image of a disk of [`DISK_SECTORS`] sectors, each byte of which is its sector's number modulo 256.
+pub fn disk(name: &str) -> Result<PathBuf, RunError> {
+    let path = work_folder()?.join(name).with_extension("img");
+    fs::write(&path, (0..DISK_SECTORS).flat_map(|sector| [sector as u8; 512]).collect::<Vec<_>>())?;
+    Ok(path)
 }
 
 /// What was left of a run.

@@ -113,7 +113,7 @@ fn config(session: &Session, settings: &Settings) -> anyhow::Result<Config> {
         probe: Some(programs.probe),
         guest: Some(session.guest_kernel),
         peer: session.needs_peer(),
-        files: Vec::new(),
+        files: (session.files)()?,
     };
     Ok(Config {
         kernel: session.kernel,
