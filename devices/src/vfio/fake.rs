@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use iommu::{GuestAddress, HostMapper, Iova, MapError, Permissions};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::host::{HostFunction, InterruptInfo, InterruptKind, Region, RegionIndex};
@@ -26,6 +27,8 @@ pub(super) enum Event {
     Signals(Vec<(u16, Signal)>),
     Renumbered,
     Shown(u64, u64),
+    Mapped,
+    Unmapped,
     Hidden(u64),
 }
 
@@ -44,9 +47,6 @@ impl Log {
     }
 }
 
-/// Called with the command register's new value.
-type Watcher = Box<dyn Fn(u16) + Send>;
-
 /// A host's function: 4096 bytes of configuration space and whatever regions a test gives it.
 pub(super) struct FakeHost {
     pub(super) log: Log,
@@ -57,8 +57,6 @@ pub(super) struct FakeHost {
     pub(super) can_reset: bool,
     /// The descriptors the host signals, by kind and vector.
     pub(super) triggers: Mutex<BTreeMap<(u8, u16), EventFd>>,
-    /// Looks at the world whenever the command register is written.
-    pub(super) on_command: Mutex<Option<Watcher>>,
     /// Set calls fail.
     pub(super) refuses: Mutex<bool>,
 }
@@ -78,7 +76,6 @@ impl FakeHost {
             interrupts: BTreeMap::new(),
             can_reset: true,
             triggers: Mutex::default(),
-            on_command: Mutex::default(),
             refuses: Mutex::new(false),
         }
     }
@@ -172,9 +169,6 @@ impl HostFunction for FakeHost {
             if offset == 4 {
                 let command = u16::from_le_bytes([data[0], data[1]]);
                 self.log.add(Event::Command(command));
-                if let Some(look) = &*self.on_command.lock().unwrap() {
-                    look(command);
-                }
             } else {
                 self.log.add(Event::Config(offset, data.to_vec()));
             }
@@ -352,5 +346,24 @@ impl MemorySlots for FakeSlots {
         used.insert(guest, memory.length());
         self.log.add(Event::Shown(guest, memory.length()));
         Ok(Box::new(FakeShown { slots: self.clone(), start: guest, _memory: memory }))
+    }
+}
+
+/// The host's side of the function's DMA.
+pub(super) struct FakeMapper(pub(super) Log);
+
+impl HostMapper for FakeMapper {
+    fn map(&self, _: Iova, _: GuestAddress, _: u64, _: Permissions) -> Result<(), MapError> {
+        self.0.add(Event::Mapped);
+        Ok(())
+    }
+
+    fn unmap(&self, _: Iova, _: u64) -> Result<(), MapError> {
+        self.0.add(Event::Unmapped);
+        Ok(())
+    }
+
+    fn unmap_all(&self) {
+        self.0.add(Event::Unmapped);
     }
 }

@@ -166,10 +166,16 @@ impl VfioFunction {
     }
 
     fn reset_hardware(&self) {
-        if self.host.can_reset()
-            && let Err(error) = self.host.reset()
-        {
-            tracing::warn!("The host does not reset {}: {error}", self.name);
+        if !self.host.can_reset() {
+            return;
+        }
+        match self.host.reset() {
+            Ok(()) => {}
+            // The host is taking it from us at this moment, and resets it itself.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                tracing::debug!("The host does not reset {} now", self.name);
+            }
+            Err(error) => tracing::warn!("The host does not reset {}: {error}", self.name),
         }
     }
 

@@ -47,6 +47,10 @@ pub(super) fn session() -> Session {
             .appears(" PCI-MSIX-*nvme0q1")
             .never("IR-PCI-MSIX"),
         remapped(in_mode("no-translation", "intel_iommu=off")).never("Adding to iommu group"),
+        translated("wire", "intel_iommu=on pci=nomsi").appears("IR-IO-APIC*fasteoi*nvme0q0"),
+        translated("wire-no-remapping", "intel_iommu=on intremap=off pci=nomsi")
+            .appears(" IO-APIC*fasteoi*nvme0q0")
+            .never("IR-IO-APIC"),
         affinity(),
         interrupts_count(),
         given_back(),
