@@ -58,6 +58,9 @@ pub enum MapError {
     /// The host has no room for another mapping.
     #[error("The host allows no more mappings in this container")]
     Full,
+    /// The tables map guest memory more often than any driver does.
+    #[error("The guest's tables map its memory too many times over")]
+    TimesOver,
     /// The address is reserved by the host or lies beyond its width.
     #[error("The host cannot map IOVA {0}")]
     Unusable(Iova),

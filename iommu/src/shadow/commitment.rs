@@ -14,6 +14,11 @@ use crate::{HostMapper, MapError};
 /// How many refused mappings are remembered, so that each is reported once.
 const REFUSED_LIMIT: usize = 4096;
 
+/// How many times over guest memory may be mapped. Drivers map it once at most, with a few pages that are in
+/// several requests at a time. To the host every mapping is pages to pin and page tables to fill, and a
+/// guest has a gigabyte of it for one entry of its own tables.
+const MOST_TIMES_OVER: u64 = 4;
+
 /// Which leaves one host mapping may stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grouping {
@@ -27,7 +32,7 @@ pub(super) enum Grouping {
 #[derive(Debug)]
 pub(super) struct Lost;
 
-/// The host has no room for another mapping.
+/// There is no room for another mapping.
 #[derive(Debug)]
 struct Full;
 
@@ -37,13 +42,21 @@ pub(super) struct Commitment {
     present: Extents,
     /// What was asked for and refused, at the last attempt.
     refused: Extents,
+    /// The most bytes that may be mapped.
+    most_bytes: u64,
     counters: Arc<Counters>,
 }
 
 impl Commitment {
-    /// Nothing, by way of a mapper that maps nothing yet.
-    pub(super) fn new(mapper: Box<dyn HostMapper>, counters: Arc<Counters>) -> Self {
-        Self { mapper, present: Extents::default(), refused: Extents::default(), counters }
+    /// Nothing, by way of a mapper that maps nothing yet. There are `ram` bytes of guest memory.
+    pub(super) fn new(mapper: Box<dyn HostMapper>, ram: u64, counters: Arc<Counters>) -> Self {
+        Self {
+            mapper,
+            present: Extents::default(),
+            refused: Extents::default(),
+            most_bytes: ram.saturating_mul(MOST_TIMES_OVER),
+            counters,
+        }
     }
 
     /// What is mapped.
@@ -110,7 +123,7 @@ impl Commitment {
                 run.iter().try_for_each(|leaf| self.map_run(slice::from_ref(leaf), refused_before, report))
             }
             Err(error) => {
-                let full = error == MapError::Full;
+                let full = matches!(error, MapError::Full | MapError::TimesOver);
                 let count = self.counters.failed.add(1);
                 if !known {
                     report.map_failed(&joined, error, count);
@@ -124,6 +137,9 @@ impl Commitment {
     fn map(&mut self, extent: &Extent, report: &mut Report) -> Result<(), MapError> {
         if self.present.len() >= LEAF_LIMIT {
             return Err(MapError::Full);
+        }
+        if extent.length > self.most_bytes.saturating_sub(self.counters.bytes.get()) {
+            return Err(MapError::TimesOver);
         }
         self.mapper.map(extent.iova, extent.guest, extent.length, extent.permissions)?;
         self.present.insert(*extent);

@@ -47,7 +47,7 @@ impl AddressSpace {
         identity.sort_unstable_by_key(Extent::start);
         Self {
             regime: Regime::BLOCKED,
-            commitment: Commitment::new(mapper, counters),
+            commitment: Commitment::new(mapper, identity.iter().map(|part| part.length).sum(), counters),
             identity,
             cut_short: None,
         }

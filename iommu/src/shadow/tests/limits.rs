@@ -64,6 +64,26 @@ fn tables_without_leaves_end_at_a_limit_too() {
     assert_eq!(nvme.host.calls(), []);
 }
 
+/// A page of 1 GiB costs the guest 8 bytes, and the host as much as a quarter of a million small ones.
+#[test]
+fn memory_is_mapped_only_so_many_times_over() {
+    let (scene, nvme, table) = Scene::translating();
+    for index in 0..512 {
+        scene.guest.map(&table, index * PAGE_1G, 0, PAGE_1G, BOTH);
+    }
+    let faults = scene.announce(Invalidation::IotlbDomain(DOMAIN));
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    let ram: u64 = RAM.iter().map(|range| range.end - range.start).sum();
+    let mapped = nvme.statistics().bytes;
+    assert!((3 * ram..=4 * ram).contains(&mapped), "{mapped:#x}");
+
+    for index in 4..512 {
+        scene.guest.unmap(&table, index * PAGE_1G, PAGE_1G);
+    }
+    assert_eq!(scene.announce(Invalidation::IotlbDomain(DOMAIN)), []);
+    nvme.assert_exact();
+}
+
 #[test]
 fn what_a_limit_hides_is_not_left_mapped() {
     let (scene, nvme, table) = Scene::translating();
