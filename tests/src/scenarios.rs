@@ -10,6 +10,7 @@ mod peer;
 mod refusals;
 mod stray;
 mod tables;
+mod virtio;
 
 use crate::scenario::Session;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Session> {
         boot::smoke(),
         bare::session(),
         boot::session(),
+        virtio::session(),
         tables::session(),
         nvme::session(),
         stray::session(),
