@@ -318,3 +318,17 @@ CASE(requester_behind_a_port) {
     CHECK(memcmp(from, to, 64) == 0);
     vtd_expect_no_fault();
 }
+
+/* Functions of one device are requesters of their own, by their number too. */
+CASE(functions_of_a_device) {
+    u64 *table;
+    struct edu first = setup(&table), second = edu_find(1);
+    CHECK_EQUAL(second.bdf, first.bdf + 1);
+    u8 *from = patterned(1);
+    vtd_map(table, IOVA, (u64)from, 1, VTD_READ);
+    vtd_flush_domain(DOMAIN);
+    edu_read(first, IOVA, 0, 64);
+    vtd_expect_no_fault();
+    edu_read(second, IOVA, 0, 64);
+    vtd_expect_fault(NO_CONTEXT, second.bdf, IOVA, true);
+}

@@ -233,6 +233,35 @@ CASE(dma_to_devices) {
     expect_working_unit();
 }
 
+/* Tables that lead to registers give a device no more than no tables: they are not memory. */
+CASE(registers_mapped_for_dma) {
+    struct edu edu = edu_find(0);
+    vtd_start();
+    u64 *table = vtd_table();
+    const u64 targets[] = {edu.base, vtd.base, 0xFEC00000, pci_config(edu.bdf), 0xFFFFF000, 0x7FFFFFF000};
+    for (unsigned i = 0; i < ARRAY_LENGTH(targets); i++)
+        vtd_map(table, IOVA + i * PAGE_SIZE, targets[i], 1, VTD_RW);
+    vtd_map(table, IOVA + 0x20000, 0xFEE00000, 1, VTD_RW);
+    vtd_attach(edu.bdf, VTD_TABLES, table, 7);
+    vtd_translate();
+    write32(edu.base + EDU_LIVENESS, 5);
+    for (unsigned i = 0; i < ARRAY_LENGTH(targets); i++) {
+        edu_write(edu, IOVA + i * PAGE_SIZE, 0, 64);
+        edu_read(edu, IOVA + i * PAGE_SIZE, 0, 64);
+    }
+    CHECK_EQUAL(read32(edu.base + EDU_LIVENESS), ~5u);
+    CHECK_EQUAL(pci_read16(edu.bdf, PCI_COMMAND) & 7, PCI_MEMORY | PCI_MASTER);
+    struct fault fault;
+    while (vtd_fault(&fault))
+        CHECK_EQUAL(fault.source, edu.bdf);
+    /* Where interrupts are sent to is no page of memory either. */
+    edu_write(edu, IOVA + 0x20000, 0, 4);
+    vtd_expect_fault(0x0E, edu.bdf, IOVA + 0x20000, false);
+    vtd_command(VTD_TRANSLATION, false);
+    vtd_command(VTD_QUEUE, false);
+    expect_working_unit();
+}
+
 /* All of configuration space, with everything. */
 CASE(wild_configuration) {
     struct edu edu = edu_find(0);

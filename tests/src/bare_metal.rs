@@ -54,6 +54,9 @@ impl Case {
             ("hello", "memory") => ("5G", String::new()),
             ("hello", _) => ("128M", String::new()),
             ("dma", "no_unit") => ("128M", format!("{DEVICES} --iommu off")),
+            ("dma", "functions_of_a_device") => {
+                ("128M", "--device edu,addr=04.0 --device edu,addr=04.1".into())
+            }
             ("dma", "high_memory") => ("5G", "--device edu,addr=04.0".into()),
             ("dma", "requester_behind_a_port") | ("pci", "behind_a_port" | "renumbered_bus") => {
                 ("128M", BEHIND_PORT.into())

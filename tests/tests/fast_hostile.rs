@@ -6,5 +6,5 @@ mod fast;
 
 fast::cases!(hostile:
     wild_registers odd_sizes tables_in_circles tables_nowhere long_queue bars_everywhere
-    dma_to_devices wild_configuration all_ports empty_space wild_ioapic
+    dma_to_devices registers_mapped_for_dma wild_configuration all_ports empty_space wild_ioapic
 );

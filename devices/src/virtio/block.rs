@@ -57,6 +57,8 @@ pub(super) struct Block {
     disk: Disk,
     id: [u8; ID],
     piece: Box<[u8]>,
+    /// Whether the user has been told that the image fails.
+    told: bool,
 }
 
 impl Block {
@@ -64,7 +66,7 @@ impl Block {
     pub(super) fn new(disk: Disk, id: &str) -> Self {
         let mut serial = [0; ID];
         serial.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
-        Self { disk, id: serial, piece: vec![0; PIECE].into_boxed_slice() }
+        Self { disk, id: serial, piece: vec![0; PIECE].into_boxed_slice(), told: false }
     }
 
     /// Carries a request out. Gives how it ended and how many bytes of data it wrote to memory.
@@ -93,10 +95,19 @@ impl Block {
         Ok(match outcome {
             Ok(written) => (Status::Done, written),
             Err(failure) => {
-                tracing::debug!(?failure, sector, "virtio-blk: request failed");
+                self.tell_user(&failure);
                 (Status::Failed, 0)
             }
         })
+    }
+
+    /// Says once that the image itself fails. What the guest does wrong is for the guest to hear.
+    fn tell_user(&mut self, failure: &Failure) {
+        if let Failure::Disk(error) = failure
+            && !std::mem::replace(&mut self.told, true)
+        {
+            tracing::warn!("A disk image cannot be read or written: {error}");
+        }
     }
 
     fn read(&mut self, master: &BusMaster, chain: &Chain, sector: u64, length: u64) -> Result<(), Failure> {
