@@ -1,22 +1,15 @@
-//! The less travelled ways of DMA and interrupts: INTx, no IOMMU, an emulated disk, huge pages, buses that the guest
-//! numbers anew.
+//! The less travelled ways: no IOMMU, huge pages, buses that the guest numbers anew, no paravirtual clock.
 
 use super::NVME;
-use crate::guest::{Emulated, Guest};
+use crate::guest::Guest;
 use crate::scenario::{Scenario, Session};
 
 /// Reads the whole drive and shows what interrupted.
-const READ: &str = "sha256sum /dev/nvme0n1; grep -E 'nvme|virtio|ttyS0' /proc/interrupts";
+const READ: &str = "sha256sum /dev/nvme0n1; grep -E 'nvme|ttyS0' /proc/interrupts";
 
 pub(super) fn session() -> Session {
     let nvme = || Guest::new(READ).assign(NVME);
     let scenarios = vec![
-        Scenario::new("wire", nvme().cmdline("intel_iommu=on iommu.strict=1 pci=nomsi"))
-            .appears("{nvme.sha256}")
-            .appears("IR-IO-APIC*fasteoi*nvme0q"),
-        Scenario::new("wire-without-remapping", nvme().cmdline("intel_iommu=on intremap=off pci=nomsi"))
-            .appears("{nvme.sha256}")
-            .appears(" IO-APIC*fasteoi*nvme0q"),
         Scenario::new("no-iommu", nvme().without_iommu().cmdline(""))
             .appears("{nvme.sha256}")
             .appears(" PCI-MSIX-*nvme0q1")
@@ -32,30 +25,9 @@ pub(super) fn session() -> Session {
             .before("echo 512 >/proc/sys/vm/nr_hugepages")
             .appears("{nvme.sha256}")
             .after("echo 0 >/proc/sys/vm/nr_hugepages"),
-        disk(),
         without_paravirtual_clocks(),
     ];
-    Session::new("paths", "the less travelled ways of DMA and interrupts work too", scenarios)
-}
-
-/// An emulated disk, whose every access goes through the guest's tables.
-fn disk() -> Scenario {
-    let script = "\
-sha256sum /dev/vda
-echo changed | dd of=/dev/vda bs=512 seek=3 conv=notrunc,fsync 2>/dev/null
-dd if=/dev/vda bs=512 skip=3 count=1 2>/dev/null | head -c 8
-readlink /sys/block/vda/device/../iommu_group
-grep virtio /proc/interrupts
-";
-    let guest = Guest::new(script).emulate(Emulated::Disk { image: "/run/disk.img".into() });
-    Scenario::new("emulated-disk", guest)
-        .before("dd if=/dev/zero of=/run/disk.img bs=1M count=4 2>/dev/null")
-        // Of 4 MiB of zeroes.
-        .appears("bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8  /dev/vda")
-        .appears("changed")
-        .appears("*kernel/iommu_groups/*")
-        .appears("IR-PCI-MSIX-*virtio*")
-        .after("dd if=/run/disk.img bs=512 skip=3 count=1 2>/dev/null | grep changed && rm /run/disk.img")
+    Session::new("paths", "the less travelled ways work too", scenarios)
 }
 
 /// A guest that has to live by the 8254 and the PM timer. It cannot calibrate its processor here, where an access to
