@@ -53,6 +53,9 @@ impl InterruptChip for FakeChip {
         if self.refuse_tables.load(Ordering::Relaxed) {
             return Err(io::Error::from_raw_os_error(libc::ENOMEM));
         }
+        if routes.iter().any(|route| route.message.address >> 32 & 0xFF != 0) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         let mut state = self.state.lock().unwrap();
         let table: BTreeMap<_, _> = routes.iter().map(|route| (route.gsi, route.message)).collect();
         assert_eq!(table.len(), routes.len(), "a number has one route");
@@ -194,6 +197,17 @@ fn a_live_vector_reaches_the_guest_as_the_entry_says() {
     setup.fire(&eventfd);
     assert_eq!(setup.chip.delivered(), [message(0x41)]);
     assert_eq!(setup.unit.faults(), 0);
+}
+
+/// One message that is none, as any guest can program without remapping, and KVM refuses the whole table.
+#[test]
+fn a_message_that_kvm_refuses_does_not_cost_others_their_routes() {
+    let setup = setup();
+    let [_good, _bad] = [0, 1].map(|vector| setup.function.eventfd(vector).unwrap());
+    let nowhere = MsiMessage { address: 0x1_FEE0_0000, data: 0x42 };
+    setup.function.set(&[(0, Signal::Send(message(0x41))), (1, Signal::Send(nowhere))]);
+    assert_eq!(setup.chip.routes(), [message(0x41)]);
+    assert_eq!(setup.chip.irqfds(), 1);
 }
 
 #[test]

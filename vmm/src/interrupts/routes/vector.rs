@@ -9,7 +9,7 @@ use pci::Location;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Judge;
-use crate::interrupts::chip::Route;
+use crate::interrupts::chip::{Route, is_routable};
 
 /// A function's number in the table, and its vector's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub(super) struct Vector {
     pub(super) signal: Signal,
     /// The remapping entry that last decided.
     pub(super) entry: Option<u16>,
-    /// What the guest gets, as last judged; `None` if nothing.
+    /// What the guest gets, as last judged; `None` if nothing, or nothing that KVM takes.
     pub(super) target: Option<MsiMessage>,
     /// The number of its route, if it has a target and there was one left.
     pub(super) gsi: Option<u32>,
@@ -78,7 +78,7 @@ impl Vector {
         (self.entry, self.target) = match self.signal {
             Signal::Send(message) => {
                 let resolution = judge.resolve(self.source(), message);
-                (resolution.entry, resolution.outcome.ok())
+                (resolution.entry, resolution.outcome.ok().filter(is_routable))
             }
             Signal::Discard | Signal::Hold => (None, None),
         };
