@@ -50,6 +50,22 @@ fn reserved_regions_are_whole_pages() {
 }
 
 #[test]
+fn what_is_wrong_in_a_file_is_said_with_its_line() {
+    for (text, expected) in [
+        ("kernle = 'x'", 1),
+        ("cpus = 1\n# two\nkernle = 'x'\n", 3),
+        ("cpus = 1\n\ncpus = 2", 3),
+        ("cpus = 1\nmemory = '6Q'\n", 2),
+        ("kernel = \"vmlinuz", 1),
+    ] {
+        match Options::from_toml(text, Path::new("vm.toml")) {
+            Err(ConfigError::Toml { line, .. }) => assert_eq!(line, expected, "{text:?}"),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn every_flag_is_a_toml_key_and_flags_win_over_the_file() {
     let file: Options = toml::from_str(
         r#"
