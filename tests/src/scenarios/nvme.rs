@@ -96,7 +96,8 @@ echo 0 >events/kvm/kvm_mmio/enable; echo 0 >events/kvm/kvm_mmio/filter; echo >tr
         .within(120)
 }
 
-/// Of many moves, none may have written the MSI-X table; setting the one vector up takes a few writes.
+/// Of many moves, none may have written a message's address or data into the MSI-X table; setting the one vector up
+/// takes a few writes. The mask bit behind them is another matter.
 fn the_vector_table_stays_as_it_is(evidence: &Evidence) -> Result<(), String> {
     /// Where QEMU's drive has its table.
     const TABLE: u64 = 0x2000;
@@ -107,13 +108,11 @@ fn the_vector_table_stays_as_it_is(evidence: &Evidence) -> Result<(), String> {
     let moves = number_after(&evidence.guest, "@@ moves")?;
     let registers =
         address(&evidence.guest, "@@ registers 0x").ok_or("the guest does not say where the drive is")?;
-    let table = registers + TABLE..registers + TABLE + 16;
+    let table = registers + TABLE..registers + TABLE + 12;
     let write = |line: &&str| address(line, "gpa 0x").is_some_and(|gpa| table.contains(&gpa));
     let writes = evidence.level1.lines().filter(write).count();
     if moves < 100.0 || writes == 0 || writes > 30 {
-        return Err(format!(
-            "the interrupt moved {moves} times and the MSI-X table was written {writes} times"
-        ));
+        return Err(format!("the interrupt moved {moves} times and its message was written {writes} times"));
     }
     Ok(())
 }
