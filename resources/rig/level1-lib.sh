@@ -1,14 +1,19 @@
 # What scripts in an L1 may use.
 
-# Gives the PCI functions named (0000:00:05.0 …) to vfio-pci, whatever drives them now.
+# Gives a PCI function (0000:00:05.0) to a driver, whatever drives it now.
+drive() {
+    device=/sys/bus/pci/devices/$1
+    [ -e "$device" ] || { echo "rig: no device $1"; return 1; }
+    echo "$2" >"$device/driver_override"
+    [ -e "$device/driver" ] && echo "$1" >"$device/driver/unbind"
+    echo "$1" >/sys/bus/pci/drivers_probe
+    [ "$(basename "$(readlink "$device/driver")")" = "$2" ] || { echo "rig: $1 is not bound to $2"; return 1; }
+}
+
+# Gives PCI functions to vfio-pci.
 bind_vfio() {
     for bdf; do
-        device=/sys/bus/pci/devices/$bdf
-        [ -e "$device" ] || { echo "rig: no device $bdf"; return 1; }
-        echo vfio-pci >"$device/driver_override"
-        [ -e "$device/driver" ] && echo "$bdf" >"$device/driver/unbind"
-        echo "$bdf" >/sys/bus/pci/drivers_probe
-        [ "$(basename "$(readlink "$device/driver")")" = vfio-pci ] || { echo "rig: $bdf is not bound"; return 1; }
+        drive "$bdf" vfio-pci || return 1
     done
 }
 

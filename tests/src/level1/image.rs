@@ -13,7 +13,8 @@ const LIBRARY: &str = include_str!("../../../resources/rig/level1-lib.sh");
 const GUEST_INIT: &str = include_str!("../../../resources/rig/level2-init.sh");
 
 /// Modules an L1 loads as it starts.
-const MODULES: [&str; 6] = ["kvm-amd", "vfio-pci", "vfio_iommu_type1", "msr", "tun", "virtio_net"];
+const MODULES: [&str; 7] =
+    ["kvm-amd", "vfio-pci", "vfio_iommu_type1", "msr", "tun", "virtio_net", "uio_pci_generic"];
 /// Modules a guest loads as it starts, and those it has at hand.
 const GUEST_MODULES: [&str; 4] = ["virtio_blk", "vfio-pci", "vfio_iommu_type1", "msr"];
 

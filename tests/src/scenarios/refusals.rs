@@ -12,11 +12,18 @@ pub(super) fn session() -> Session {
         refused("little-memory", format!("{run} --memory 1M")).appears("emory"),
         refused("unknown-device", format!("{run} --device toaster")).appears("toaster"),
         refused("no-such-function", format!("{run} --vfio 0000:77:00.0")).appears("0000:77:00.0"),
-        refused("not-bound", format!("unbind_vfio {NVME} 2>/dev/null; {run} --vfio {NVME}")).appears("vfio-pci"),
-        refused("group-not-viable", format!("bind_vfio 0000:01:01.0; {run} --vfio 0000:01:01.0"))
-            .appears("0000:01:02.0"),
-        refused("no-kvm", format!("mv /dev/kvm /dev/hidden; {run}; status=$?; mv /dev/hidden /dev/kvm; exit $status"))
-            .appears("/dev/kvm"),
+        refused("not-bound", format!("unbind_vfio {NVME} 2>/dev/null; {run} --vfio {NVME}"))
+            .appears("vfio-pci"),
+        refused(
+            "group-not-viable",
+            format!("bind_vfio 0000:01:01.0; drive 0000:01:02.0 uio_pci_generic; {run} --vfio 0000:01:01.0"),
+        )
+        .appears("0000:01:02.0"),
+        refused(
+            "no-kvm",
+            format!("mv /dev/kvm /dev/hidden; {run}; status=$?; mv /dev/hidden /dev/kvm; exit $status"),
+        )
+        .appears("/dev/kvm"),
         refused(
             "no-vfio",
             format!(
@@ -27,7 +34,11 @@ pub(super) fn session() -> Session {
         .appears("/dev/vfio/vfio"),
         refused(
             "locked-memory",
-            format!("bind_vfio {NVME}; setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock sh -c 'ulimit -l 64; {run} --vfio {NVME}'"),
+            format!(
+                "bind_vfio {NVME}; chmod 666 /dev/kvm /dev/vfio/*; mkdir -p /etc\n\
+                 echo 'user:x:1000:1000::/:/bin/sh' >/etc/passwd\n\
+                 ulimit -l 64; su user -c '{run} --vfio {NVME}'"
+            ),
         )
         .appears("ulimit -l"),
     ];
