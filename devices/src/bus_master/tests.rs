@@ -1,3 +1,5 @@
+mod remapping;
+
 use super::*;
 use crate::testing::Bench;
 
