@@ -104,3 +104,6 @@ impl MmioDevice for Registers {
         self.0.write(offset, data);
     }
 }
+
+#[cfg(test)]
+mod tests;
