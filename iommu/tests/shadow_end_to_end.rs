@@ -46,7 +46,7 @@ fn a_linux_driver_maps_and_unmaps_buffers() {
     nvme.assert_exact();
 }
 
-/// Mistake 5: a wait whose status is written before what it waits for has happened.
+/// A known mistake: a wait whose status is written before what it waits for has happened.
 #[test]
 fn a_wait_completes_after_every_call_to_the_host() {
     let (machine, nvme, table) = Machine::running();

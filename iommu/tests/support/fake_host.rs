@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iommu::{Extent, GuestAddress, HostMapper, Iova, MapError, Permissions};
 
@@ -51,43 +51,48 @@ impl FakeHost {
     }
 
     pub fn set_limit(&self, limit: usize) {
-        self.0.lock().unwrap().limit = limit;
+        self.state().limit = limit;
     }
 
     /// Refuses the coming calls of `map` and `unmap` one after the other, where an error stands.
     pub fn refuse_next(&self, refusals: impl IntoIterator<Item = Option<MapError>>) {
-        self.0.lock().unwrap().refusals = refusals.into_iter().collect();
+        self.state().refusals = refusals.into_iter().collect();
     }
 
     pub fn observe(&self, observer: impl FnMut(&Call, &[Extent]) + Send + 'static) {
-        self.0.lock().unwrap().observer = Some(Box::new(observer));
+        self.state().observer = Some(Box::new(observer));
     }
 
     pub fn stop_observing(&self) {
-        self.0.lock().unwrap().observer = None;
+        self.state().observer = None;
     }
 
     /// The calls carried out since the last time this was asked.
     pub fn calls(&self) -> Vec<Call> {
-        std::mem::take(&mut self.0.lock().unwrap().calls)
+        std::mem::take(&mut self.state().calls)
     }
 
     pub fn mappings(&self) -> Vec<Extent> {
-        self.0.lock().unwrap().mappings.values().copied().collect()
+        self.state().mappings.values().copied().collect()
     }
 
     /// Where a device's access would go now.
     pub fn reach(&self, iova: u64) -> Option<(u64, Permissions)> {
-        let state = self.0.lock().unwrap();
+        let state = self.state();
         let (_, extent) = state.mappings.range(..=iova).next_back()?;
         let offset = iova - extent.iova.0;
         (offset < extent.length).then_some((extent.guest.0 + offset, extent.permissions))
     }
 
+    /// An observer that panics, which is how a test fails, leaves everything whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Panics if anyone has broken the kernel's rules.
     #[track_caller]
     pub fn assert_lawful(&self) {
-        let violations = self.0.lock().unwrap().violations.clone();
+        let violations = self.state().violations.clone();
         assert!(violations.is_empty(), "{violations:#?}");
     }
 }
@@ -126,7 +131,7 @@ impl HostMapper for FakeHost {
         length: u64,
         permissions: Permissions,
     ) -> Result<(), MapError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         if [iova.0, guest.0, length].iter().any(|value| value % 4096 != 0) || length == 0 {
             return state.violation(format!("EINVAL: map {length:#x} at {iova} to {guest:?}"));
         }
@@ -157,7 +162,7 @@ impl HostMapper for FakeHost {
     }
 
     fn unmap(&self, iova: Iova, length: u64) -> Result<(), MapError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         let gone = state.within(iova.0, length);
         let mut next = iova.0;
         for extent in &gone {
@@ -178,7 +183,7 @@ impl HostMapper for FakeHost {
     }
 
     fn unmap_all(&self) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         let gone: Vec<_> = state.mappings.values().copied().collect();
         state.carry_out(Call::UnmapAll, &gone);
         state.mappings.clear();

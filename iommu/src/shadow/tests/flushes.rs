@@ -54,7 +54,7 @@ fn a_domain_flush_makes_one_mapping_of_each_leaf() {
     assert_eq!(nvme.host.calls(), [unmap(0x1F_F000, PAGE)], "each leaf goes alone");
 }
 
-/// Mistake 8: a flush that begins by unmapping everything makes unrelated DMA fail.
+/// A known mistake: a flush that begins by unmapping everything makes unrelated DMA fail.
 #[test]
 fn a_flush_unmaps_only_what_has_changed() {
     let (scene, nvme, table) = Scene::translating();
@@ -168,7 +168,7 @@ fn everything_goes_before_anything_comes() {
     );
 }
 
-/// Mistake 9: a large page that becomes small ones, and the other way round, in one flush.
+/// A known mistake: a large page that becomes small ones, and the other way round, in one flush.
 #[test]
 fn a_large_page_split_or_merged_is_never_unmapped_in_part() {
     let (scene, nvme, table) = Scene::translating();

@@ -13,7 +13,7 @@ fn read_fault(iova: u64) -> ShadowFault {
     fault(iova, Access::Read, FaultReason::ReadDenied)
 }
 
-/// Mistake 10: a table that points to itself seems to map 2^36 pages.
+/// A known mistake: a table that points to itself seems to map 2^36 pages.
 #[test]
 fn a_table_that_points_to_itself_ends_at_a_limit() {
     let (scene, nvme, table) = Scene::translating();
@@ -100,7 +100,7 @@ fn what_a_limit_hides_is_not_left_mapped() {
     assert_eq!(nvme.host.mappings(), [], "nobody has looked whether the tables still map it");
 }
 
-/// Mistake 2: an address beyond the width of the context entry aliases a low one.
+/// A known mistake: an address beyond the width of the context entry aliases a low one.
 #[test]
 fn addresses_beyond_the_width_are_not_aliased() {
     let mut scene = Scene::new();
