@@ -11,6 +11,8 @@
 //! - [`scenario`] puts them together: devices, guests, what must appear and what must not, and a time budget.
 //! - [`bare_metal`] is the fast tier: small guests of our own on this machine's `/dev/kvm`, and in an L1 as well.
 //! - [`scenarios`] lists all of them; `cargo xtask rig list` prints the list, `tests/tests/rig.rs` runs it.
+//!
+//! Apart from the rig, [`mutants`] asks whether the tests of all packages notice defects.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +22,7 @@ pub mod cpio;
 pub mod guest;
 pub mod level1;
 mod lock;
+pub mod mutants;
 pub mod parts;
 pub mod program;
 pub mod scenario;

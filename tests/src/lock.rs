@@ -1,4 +1,4 @@
-//! A lock file: one rig at a time, and one filler of the cache.
+//! A lock file: one rig at a time, one filler of the cache, one run of mutants.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ impl Lock {
     pub(crate) fn take(path: &Path, why: &str) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            eprintln!("rig: waiting: {why}");
+            eprintln!("waiting: {why}");
             flock(&file, FlockOperation::LockExclusive)?;
         }
         Ok(Self { _file: file })

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod mutants;
 mod rig;
 mod test;
 
@@ -25,6 +26,8 @@ enum Command {
     Demo(demo::Demo),
     /// Measure the program against QEMU, in one L1 and in turns.
     Bench(bench::Bench),
+    /// Plant known defects in a copy of the code, one at a time, and see that a test notices each.
+    Mutants(mutants::Mutants),
     /// Format, lints, and all tests that take minutes; with --all, those of the rig too.
     Test(test::Test),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Rig(rig) => rig.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Mutants(mutants) => mutants.run(),
         Command::Test(test) => test.run(),
     };
     result.unwrap_or_else(|error| {

@@ -1,0 +1,191 @@
+//! Defects planted on purpose, each of them one that somebody made in an emulated IOMMU before, and the test that
+//! has to notice it.
+//!
+//! `cargo xtask mutants` plants them one at a time in a copy of the workspace and runs the test that each names; one
+//! that survives is a hole in the tests. `cargo xtask mutants --list` prints all of them.
+//!
+//! What was done wrong elsewhere, or published as a vulnerability, and the mutants that do it here. The field
+//! [`Mutant::killed_by`] has the test.
+//!
+//! Translation and its caches:
+//! - An address beyond the context entry's width aliases a low one: `width-unchecked`, `width-unchecked-on-hit`,
+//!   `alias-in-shadow`.
+//! - A hit in the IOTLB allows what the page does not: `hit-ignores-permission`.
+//! - Small pages and large ones outlive each other in caches: `large-page-stays`, `small-pages-stay`.
+//! - An invalidation that is missed, or takes less than it names: `page-flush-too-short`,
+//!   `context-flush-ignores-mask`, `domain-flush-missed`, `shadow-flush-too-short`, `shadow-flush-ignores-mask`.
+//! - What was looked up before an invalidation is cached after it: `late-fill`.
+//! - A domain's number is used again and shows the former domain's pages: `domain-flush-missed`, `domain-unnoticed`.
+//! - Functions share what one of them may do: `functions-share-context`.
+//! - The interrupt range is memory like any other: `interrupt-range-translated`, `interrupt-range-mapped`.
+//! - Tables that point to themselves are walked for ever: `walk-unbounded`.
+//!
+//! Queue and registers:
+//! - The queue's tail is not checked against its size, and a ring of valid descriptors never ends: `tail-unchecked`.
+//! - A queue full of costly work holds a processor: `queue-in-one-go`.
+//! - Completion is told before the effects: `early-wait`, `undrained-wait`, `early-translation-status`,
+//!   `early-root-status`, `early-register-completion`, `early-head`.
+//! - DMA arrives after the page has been given away: `undrained-wait`, `late-fill`.
+//! - A wait descriptor with both ways to tell, or with reserved bits: `wait-tells-half`, `wait-reserved-accepted`.
+//! - A mask of up to 63 shifts out of range: `address-mask-unchecked`.
+//! - An access of an odd size does something: `odd-size-acts`, `misaligned-acts`.
+//! - Writing one to clear a bit clears its neighbours: `status-write-clears-all`, `record-write-clears-all`,
+//!   `config-write-clears-all`.
+//!
+//! Faults:
+//! - A record lacks the function's number, the status the record's index, the record the interrupt's index:
+//!   `record-without-function`, `status-without-index`, `record-without-interrupt-index`.
+//! - A fault before software has set its event up is an interrupt with vector 0: `event-open-at-reset`,
+//!   `masked-event-sent`, `masked-event-lost`.
+//! - A flood of faults is endless work for somebody: `flood-overwrites`.
+//!
+//! Interrupts:
+//! - The range of buses is the wrong way round, or a reserved kind of validation lets everybody in:
+//!   `bus-range-reversed`, `reserved-validation-accepted`.
+//! - A function raises the interrupts of another: `source-unchecked`, `requester-without-bus`.
+//! - Compatibility format passes although it is not allowed: `compatibility-passes`.
+//! - Old routes survive a switch, a new table, a reset, an invalidation: `switch-keeps-routes`, `table-keeps-routes`,
+//!   `reset-keeps-routes`, `invalidation-keeps-routes`, `machine-keeps-routes`.
+//! - An entry made invalid leaves its route live: `blocked-entry-keeps-route`, `blocked-entry-keeps-irqfd`.
+//! - Any invalidation makes every route anew: `every-route-anew`.
+//! - An interrupt written by DMA passes by remapping, or is translated: `dma-interrupt-unremapped`,
+//!   `interrupt-range-translated`.
+//! - A pending interrupt is lost when it is unmasked: `msix-pending-lost`, `held-signal-lost`.
+//! - A level that is still asserted is not sent again after its end: `level-not-sent-again`.
+//!
+//! The shadow of the guest's tables:
+//! - A flush unmaps everything first, and unrelated DMA fails: `flush-unmaps-all`.
+//! - A large page is split or merged by unmapping a part of it: `split-unmapped-in-part`, `split-loses-rest`.
+//! - What one descriptor did not bring becomes one mapping, and can only go as one: `flush-coalesces`.
+//! - What the host refused counts as mapped, or is never asked for again: `refused-map-committed`,
+//!   `refused-map-forgotten`.
+//! - New mappings come before old ones have gone: `map-before-unmap`.
+//! - Every device pins all memory, used or not: `identity-without-bus-master`.
+//! - A BAR as a DMA target ends the machine, or spoils the mappings beside it: `bar-target-panics`,
+//!   `bar-target-poisons`, `bar-target-unchecked`.
+//! - The host's limit of mappings is run against for ever: `full-host-asked-again`.
+//! - What a guest makes the host keep has no bound: `mapped-times-over`.
+//! - A mapping that fails half-way leaves pages pinned: `failed-map-leaves-half`.
+//! - Regions that the host reserves for a device are not minded: `direct-region-ignored`.
+//!
+//! Devices:
+//! - Memory that a bridge does not forward, or that is switched off, answers: `window-ignored`, `disabled-bar-answers`.
+//! - A device sends what it has no address lines or no permission for: `edu-mask-ignored`, `bus-master-ignored`.
+//!
+//! One mistake has no mutant, since no small change makes it: DMA into a device's own registers, or another's. A
+//! bus master holds guest RAM and nothing else; the test a_translation_that_ends_outside_of_ram_reaches_nothing
+//! shows it.
+
+mod devices;
+mod faults;
+mod interrupts;
+mod queue;
+mod scratch;
+mod shadow;
+#[cfg(test)]
+mod tests;
+mod translation;
+mod trial;
+
+use std::path::PathBuf;
+
+pub use trial::{Outcome, Trial, Verdict, Workshop};
+
+/// One defect.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is wrong then, in one sentence.
+    pub why: &'static str,
+    /// The file it is planted in, from the workspace's folder.
+    pub file: &'static str,
+    /// The text that it takes the place of; exactly one such text is in the file.
+    pub find: &'static str,
+    /// The defect.
+    pub replace: &'static str,
+    /// The test that fails with it.
+    pub killed_by: Test,
+}
+
+/// A test of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// The package it belongs to.
+    pub package: &'static str,
+    /// The integration test it is in; `None` in the package's library.
+    pub target: Option<&'static str>,
+    /// Its path in there, as the test harness prints it.
+    pub name: &'static str,
+    /// Whether the mutant may make it hang instead of fail.
+    pub may_hang: bool,
+}
+
+/// Why a mutant cannot be planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The mutant {name} has to be brought up to date: its text is {count} times in {file}")]
+pub struct Rotten {
+    name: &'static str,
+    file: &'static str,
+    count: usize,
+}
+
+/// Every mutant, those of one package together: that saves building.
+pub fn all() -> Vec<Mutant> {
+    [translation::ALL, queue::ALL, faults::ALL, interrupts::ALL, shadow::ALL, devices::ALL].concat()
+}
+
+impl Mutant {
+    /// `text`, the content of its file, with the defect in it.
+    pub fn planted_in(&self, text: &str) -> Result<String, Rotten> {
+        match text.matches(self.find).count() {
+            1 => Ok(text.replacen(self.find, self.replace, 1)),
+            count => Err(Rotten { name: self.name, file: self.file, count }),
+        }
+    }
+}
+
+impl Test {
+    /// A test in a package's library.
+    const fn unit(package: &'static str, name: &'static str) -> Self {
+        Self { package, target: None, name, may_hang: false }
+    }
+
+    /// A test in one of a package's integration tests.
+    const fn integration(package: &'static str, target: &'static str, name: &'static str) -> Self {
+        Self { package, target: Some(target), name, may_hang: false }
+    }
+
+    /// The same, and it may hang.
+    const fn or_hang(self) -> Self {
+        Self { may_hang: true, ..self }
+    }
+
+    /// The folder of its package.
+    pub fn folder(&self) -> &'static str {
+        match self.package {
+            "portcullis" => "vmm",
+            package => package,
+        }
+    }
+
+    /// Its own name and the file it is in, from the workspace's folder: tests are in modules of their own, and
+    /// modules in files.
+    pub fn place(&self) -> (&'static str, PathBuf) {
+        let (modules, name) = self.name.rsplit_once("::").unwrap_or(("", self.name));
+        let path = match self.target {
+            Some(target) => format!("{}/tests/{target}.rs", self.folder()),
+            None => format!("{}/src/{}.rs", self.folder(), modules.replace("::", "/")),
+        };
+        (name, path.into())
+    }
+}
+
+impl std::fmt::Display for Test {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.target {
+            Some(target) => write!(f, "{} {target}::{}", self.package, self.name),
+            None => write!(f, "{} {}", self.package, self.name),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Defects of the shadow: what the host maps for assigned functions.
+
+use super::{Mutant, Test};
+
+pub(super) const ALL: &[Mutant] = &[
+    Mutant {
+        name: "alias-in-shadow",
+        why: "The shadow takes a flush beyond the table's reach for one of the addresses that have the same low bits.",
+        file: "iommu/src/shadow/follower.rs",
+        find: "let start = iova.0 & !(length - 1);",
+        replace: "let start = iova.0 % (1 << 39) & !(length - 1);",
+        killed_by: Test::unit("iommu", "shadow::tests::limits::addresses_beyond_the_width_are_not_aliased"),
+    },
+    Mutant {
+        name: "shadow-flush-too-short",
+        why: "Of the range that an invalidation names, the host lets go of the first page.",
+        file: "iommu/src/shadow/follower.rs",
+        find: "1_u64.checked_shl(12 + u32::from(address_mask))",
+        replace: "1_u64.checked_shl(12)",
+        killed_by: Test::unit("iommu", "shadow::tests::flushes::what_one_descriptor_names_is_one_mapping"),
+    },
+    Mutant {
+        name: "shadow-flush-ignores-mask",
+        why: "A context that was announced together with its neighbours is not looked at again.",
+        file: "iommu/src/shadow/follower.rs",
+        find: "if source.0 | mask == named.0 | mask =>",
+        replace: "if source == named =>",
+        killed_by: Test::unit("iommu", "shadow::tests::regimes::a_context_entry_counts_when_it_is_announced"),
+    },
+    Mutant {
+        name: "domain-unnoticed",
+        why: "A function whose table gets another domain number is not looked at again.",
+        file: "iommu/src/shadow/space.rs",
+        find: "} else if before.domain == regime.domain {",
+        replace: "} else {",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::regimes::a_table_under_a_new_domain_keeps_what_it_maps",
+        ),
+    },
+    Mutant {
+        name: "interrupt-range-mapped",
+        why: "The host is asked to map 0xFEEx_xxxx, which it refuses together with what is around it.",
+        file: "iommu/src/shadow/extent.rs",
+        find: "self.around(&INTERRUPT_RANGE)",
+        replace: "std::iter::once(self)",
+        killed_by: Test::unit("iommu", "shadow::tests::limits::the_interrupt_range_is_never_mapped"),
+    },
+    Mutant {
+        name: "flush-unmaps-all",
+        why: "A flush takes all mappings away and makes them again: DMA that it has nothing to do with fails.",
+        file: "iommu/src/shadow/space.rs",
+        find: "        let (wanted, cut_short) = self.wanted(&self.regime, tables);",
+        replace: "        self.commitment.clear(report);
+        let (wanted, cut_short) = self.wanted(&self.regime, tables);",
+        killed_by: Test::unit("iommu", "shadow::tests::flushes::a_flush_unmaps_only_what_has_changed"),
+    },
+    Mutant {
+        name: "split-unmapped-in-part",
+        why: "Where a page of a large mapping goes, the host is asked to unmap that page, which it cannot.",
+        file: "iommu/src/shadow/difference.rs",
+        find: "present.overlapping(range).filter(differs).copied().collect()",
+        replace: "let wanted = wanted.iter().copied().collect();
+    unmatched(present.overlapping(range).filter(differs), &wanted)",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::flushes::a_large_page_split_or_merged_is_never_unmapped_in_part",
+        ),
+    },
+    Mutant {
+        name: "split-loses-rest",
+        why: "A large mapping of which a page goes is unmapped whole, and the rest is not mapped again.",
+        file: "iommu/src/shadow/space.rs",
+        find: "let whole = with_whole_extents(&range, &wanted, self.commitment.present());",
+        replace: "let whole = range.clone();",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::flushes::a_large_page_split_or_merged_is_never_unmapped_in_part",
+        ),
+    },
+    Mutant {
+        name: "flush-coalesces",
+        why: "A domain flush makes one mapping of pages that the guest will take away one by one.",
+        file: "iommu/src/shadow/space.rs",
+        find: "&wanted, Grouping::Leaves, report)",
+        replace: "&wanted, Grouping::Runs, report)",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::flushes::a_domain_flush_makes_one_mapping_of_each_leaf",
+        ),
+    },
+    Mutant {
+        name: "refused-map-committed",
+        why: "A mapping that the host refused counts as made: it is never tried again, and its unmap fails.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "self.mapper.map(extent.iova, extent.guest, extent.length, extent.permissions)?;",
+        replace: "let _ = self.mapper.map(extent.iova, extent.guest, extent.length, extent.permissions);",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::limits::a_refused_mapping_is_retried_by_the_flush_that_covers_it",
+        ),
+    },
+    Mutant {
+        name: "refused-map-forgotten",
+        why: "A mapping that the host refused once is not asked for again, whatever the guest flushes.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "let missing = unmatched(wanted, &self.present);",
+        replace: "let mut missing = unmatched(wanted, &self.present);
+        missing.retain(|extent| !self.refused.foresee(extent));",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::limits::a_refused_mapping_is_retried_by_the_flush_that_covers_it",
+        ),
+    },
+    Mutant {
+        name: "map-before-unmap",
+        why: "What is new is mapped before everything old has gone: the device reaches a mixture of both.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "            self.unmap(adjacent, report)?;
+        }",
+        replace: "            self.unmap(adjacent, report)?;
+            for leaf in unmatched(wanted, &self.present) {
+                if leaf.end() <= adjacent.last().map_or(0, Extent::end) {
+                    let _ = self.map(&leaf, report);
+                }
+            }
+        }",
+        killed_by: Test::unit("iommu", "shadow::tests::flushes::everything_goes_before_anything_comes"),
+    },
+    Mutant {
+        name: "identity-without-bus-master",
+        why: "All of memory is mapped, and pinned, for a function that may not send anything.",
+        file: "iommu/src/shadow/regime.rs",
+        find: "if function.bus_master() { Kind::Identity } else { Kind::Blocked }",
+        replace: "Kind::Identity",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::regimes::untranslated_memory_is_mapped_only_while_the_function_is_bus_master",
+        ),
+    },
+    Mutant {
+        name: "bar-target-panics",
+        why: "A guest that maps a BAR for DMA, which the host cannot, ends its own machine.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "let full = matches!(error, MapError::Full | MapError::TimesOver);",
+        replace: "let full = matches!(error, MapError::Full | MapError::TimesOver);
+                assert!(full, \"the host maps everything\");",
+        killed_by: Test::integration(
+            "iommu",
+            "shadow_end_to_end",
+            "a_guest_that_takes_nonsense_for_memory_goes_on",
+        ),
+    },
+    Mutant {
+        name: "bar-target-poisons",
+        why: "A page that the host cannot map keeps the pages beside it from being mapped.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "if full { Err(Full) } else { Ok(()) }",
+        replace: "Err(Full)",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::limits::a_target_that_is_not_memory_is_a_fault_once_and_nothing_more",
+        ),
+    },
+    Mutant {
+        name: "full-host-asked-again",
+        why: "A host without room for another mapping is asked for every single one that is missing.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "full = self.map_run(run, &refused_before, report).is_err();",
+        replace: "let _ = self.map_run(run, &refused_before, report);",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::limits::a_full_host_is_asked_once_and_takes_the_rest_when_it_has_room",
+        ),
+    },
+    Mutant {
+        name: "mapped-times-over",
+        why: "A guest maps the same memory as often as it likes, and the host makes tables for all of it.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "if extent.length > self.most_bytes.saturating_sub(self.counters.bytes.get()) {",
+        replace: "if false {",
+        killed_by: Test::unit("iommu", "shadow::tests::limits::memory_is_mapped_only_so_many_times_over"),
+    },
+    Mutant {
+        name: "bar-target-unchecked",
+        why: "A range that begins in memory and runs out of it is mapped as far as the first region goes.",
+        file: "vmm/src/host_dma/type1.rs",
+        find: "            done += piece;
+        }
+        Ok(pieces)",
+        replace: "            done = length;
+        }
+        Ok(pieces)",
+        killed_by: Test::unit(
+            "portcullis",
+            "host_dma::type1::tests::what_is_not_guest_memory_is_not_mapped_even_in_part",
+        ),
+    },
+    Mutant {
+        name: "failed-map-leaves-half",
+        why: "A mapping whose second half fails leaves its first half mapped, and its pages pinned.",
+        file: "vmm/src/host_dma/type1.rs",
+        find: "                if done > 0
+",
+        replace: "                if false
+",
+        killed_by: Test::unit(
+            "portcullis",
+            "host_dma::type1::tests::a_span_that_fails_in_its_second_part_leaves_nothing",
+        ),
+    },
+    Mutant {
+        name: "direct-region-ignored",
+        why: "A device that the firmware keeps using memory by is assigned, and loses that memory.",
+        file: "vmm/src/host_dma/sysfs.rs",
+        find: "\"direct\" => ReservedKind::Direct,",
+        replace: "\"direct\" => ReservedKind::Other,",
+        killed_by: Test::unit(
+            "portcullis",
+            "host_dma::sysfs::tests::a_direct_region_refuses_the_device_and_a_relaxable_one_does_not",
+        ),
+    },
+];
