@@ -326,6 +326,8 @@ impl Function for VirtioFunction {
 
     fn upstream(&self, open: bool) {
         self.function.upstream(open);
+        // As with the Bus Master bit.
+        self.ring();
     }
 
     fn reset(&self) {

@@ -266,6 +266,18 @@ fn requests_wait_for_bus_mastering() {
 }
 
 #[test]
+fn requests_wait_for_the_bridges_above() {
+    let mut device = started();
+    device.function.upstream(false);
+    device.offer(1);
+    device.notify();
+    assert_eq!(device.used(), 0);
+    device.function.upstream(true);
+    device.work();
+    assert_eq!(device.used(), 1);
+}
+
+#[test]
 fn many_requests_take_turns_with_other_devices() {
     let mut device = device();
     device.start_with(64);
