@@ -50,6 +50,7 @@
 //! - Any invalidation makes every route anew: `every-route-anew`.
 //! - An interrupt written by DMA passes by remapping, or is translated: `dma-interrupt-unremapped`,
 //!   `interrupt-range-translated`.
+//! - What one vector is programmed with costs others their interrupts: `bad-message-in-table`.
 //! - A pending interrupt is lost when it is unmasked: `msix-pending-lost`, `held-signal-lost`.
 //! - A level that is still asserted is not sent again after its end: `level-not-sent-again`.
 //!

@@ -91,8 +91,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "blocked-entry-keeps-route",
         why: "A vector whose entry blocks it keeps the message that it had before.",
         file: "vmm/src/interrupts/routes/vector.rs",
-        find: "(resolution.entry, resolution.outcome.ok())",
-        replace: "(resolution.entry, resolution.outcome.ok().or(self.target))",
+        find: "resolution.outcome.ok()",
+        replace: "resolution.outcome.ok().or(self.target)",
         killed_by: Test::unit(
             "portcullis",
             "interrupts::routes::tests::\
@@ -122,6 +122,17 @@ pub(super) const ALL: &[Mutant] = &[
         killed_by: Test::unit(
             "portcullis",
             "interrupts::routes::tests::an_invalidation_makes_only_the_routes_of_the_entries_named_again",
+        ),
+    },
+    Mutant {
+        name: "bad-message-in-table",
+        why: "One message that KVM does not take keeps the routes of all other vectors out as well.",
+        file: "vmm/src/interrupts/routes/vector.rs",
+        find: ".filter(is_routable)",
+        replace: "",
+        killed_by: Test::unit(
+            "portcullis",
+            "interrupts::routes::tests::a_message_that_kvm_refuses_does_not_cost_others_their_routes",
         ),
     },
     Mutant {
