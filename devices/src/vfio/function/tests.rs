@@ -1,11 +1,12 @@
 use std::sync::atomic::AtomicUsize;
 
-use iommu::{GuestAddress, MsiMessage, SourceId};
+use iommu::{Capabilities, GuestAddress, MsiMessage, SourceId, Unit};
 use pci::BusNumber;
 
 use super::super::fake::{Event, FakeHost, FakeLine, FakeMapper, FakeRoutes, FakeSlots, Log};
 use super::super::routes::Signal;
 use super::*;
+use crate::GuestRam;
 
 struct Setup {
     log: Log,
@@ -63,7 +64,10 @@ fn setup_of(host: FakeHost) -> Setup {
     let function = VfioFunction::new(parts, |function| {
         requester = Some(function.clone());
         let ram = vec![(GuestAddress(0), 1 << 20)];
-        Some(Attachment::without_unit(function, Box::new(FakeMapper(log.clone())), ram))
+        // A unit that translates nothing: all memory is mapped while the function masters the bus.
+        let memory = Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap());
+        let unit = Unit::new(memory, Capabilities::legacy(48));
+        Some(unit.attach(function, Box::new(FakeMapper(log.clone())), ram))
     })
     .unwrap();
     Setup { log, host, routes, slots, line, requester: requester.unwrap(), bus, said, function }

@@ -27,25 +27,12 @@ fn untranslated_memory_is_mapped_only_while_the_function_is_bus_master() {
 }
 
 #[test]
-fn without_a_unit_memory_follows_the_bus_master_bit() {
-    let device = Device::new(SOURCE);
-    let host = FakeHost::new(&RAM);
-    let ram = vec![(GuestAddress(0), 0x1000_0000)];
-    let attachment = Attachment::without_unit(device.clone(), host.mapper(), ram);
-    assert_eq!(host.calls(), []);
-    device.set_bus_master(true);
-    attachment.refresh();
-    assert_eq!(host.calls(), [map(0, 0, 0x1000_0000)]);
-    drop(attachment);
-    assert_eq!(host.calls(), [Call::UnmapAll]);
-}
-
-#[test]
 fn memory_around_the_interrupt_range_leaves_it_out() {
     let device = Device::new(SOURCE);
     device.set_bus_master(true);
     let host = FakeHost::new(&[0..0xFEE0_0000, 0xFEF0_0000..0x2_0000_0000]);
-    let _attachment = Attachment::without_unit(device, host.mapper(), vec![(GuestAddress(0), 0x2_0000_0000)]);
+    let ram = vec![(GuestAddress(0), 0x2_0000_0000)];
+    let _attachment = Scene::new().shadow.attach(device, host.mapper(), ram);
     assert_eq!(
         host.calls(),
         [map(0, 0, 0xFEE0_0000), map(0xFEF0_0000, 0xFEF0_0000, 0x2_0000_0000 - 0xFEF0_0000)]
