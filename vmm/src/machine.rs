@@ -36,7 +36,7 @@ use crate::host_dma::KvmVfio;
 use crate::interrupts::{KvmChip, KvmMsi, RouteTable};
 use crate::kvm::cpuid::{self, Topology};
 use crate::kvm::slots::Slots;
-use crate::kvm::vcpu::{self, Kick, Stopped, Vcpu};
+use crate::kvm::vcpu::{self, Kick, Vcpu};
 use crate::kvm::{KvmError, Vm};
 use crate::terminal::RawTerminal;
 use crate::{layout, memory};
@@ -229,14 +229,9 @@ impl Machine {
             .map(|(id, vcpu)| {
                 let power = power.clone();
                 std::thread::Builder::new().name(format!("vcpu{id}")).spawn(move || {
-                    let outcome = match vcpu.run() {
-                        Stopped::Asked => return,
-                        Stopped::TripleFault => {
-                            Outcome::Failed("The guest shut a processor down (triple fault)".into())
-                        }
-                        Stopped::Failed(message) => Outcome::Failed(message),
-                    };
-                    power.end(outcome);
+                    if let Some(outcome) = Outcome::of_processor(|| vcpu.run()) {
+                        power.end(outcome);
+                    }
                 })
             })
             .collect()

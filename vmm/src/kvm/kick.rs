@@ -34,18 +34,15 @@ impl Kick {
         }
     }
 
-    /// Makes the calling thread, which runs `vcpu`, the one that is called.
-    pub(super) fn register(&self, vcpu: &mut VcpuFd) {
+    /// Makes the calling thread, which runs `vcpu`, the one that is called, until what is returned is
+    /// dropped; that has to be before the vCPU is.
+    pub(super) fn register(&self, vcpu: &mut VcpuFd) -> Registered<'_> {
         install_handler();
         let immediate_exit = (&raw const vcpu.get_kvm_run().immediate_exit).cast();
         // SAFETY: no preconditions.
         let thread = unsafe { libc::pthread_self() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Target { immediate_exit, thread });
-    }
-
-    /// Ends the registration; the vCPU may be dropped afterwards.
-    pub(super) fn deregister(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Registered(self)
     }
 
     /// Takes a call back: the vCPU is about to look around. Follow with the look, then enter the guest.
@@ -53,6 +50,15 @@ impl Kick {
         let byte: *const u8 = &raw const vcpu.get_kvm_run().immediate_exit;
         // SAFETY: the byte lies in the mapping that `vcpu` owns; other threads access it atomically too.
         unsafe { &*byte.cast::<AtomicU8>() }.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The registration of a vCPU's thread. It also ends where the thread panics.
+pub(super) struct Registered<'a>(&'a Kick);
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -64,8 +64,9 @@ impl Vcpu {
 
     /// Runs the processor on the calling thread until it stops.
     pub fn run(mut self) -> Stopped {
-        self.kick.register(&mut self.fd);
-        let stopped = loop {
+        let kick = self.kick.clone();
+        let _registered = kick.register(&mut self.fd);
+        loop {
             Kick::acknowledge(&mut self.fd);
             if self.stop.load(Ordering::SeqCst) {
                 break Stopped::Asked;
@@ -74,9 +75,7 @@ impl Vcpu {
             if let Some(stopped) = self.enter() {
                 break stopped;
             }
-        };
-        self.kick.deregister();
-        stopped
+        }
     }
 
     /// One stay in the guest and what ended it.

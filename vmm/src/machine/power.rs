@@ -1,11 +1,12 @@
 //! How the machine ends.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use devices::platform::{Power, PowerRequest};
 
 use crate::event_loop::Ender;
+use crate::kvm::vcpu::Stopped;
 
 /// What ended a machine's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,23 @@ pub enum Outcome {
     Quit,
     /// The machine could not go on; the sentence says why.
     Failed(String),
+}
+
+impl Outcome {
+    /// What `run`, the run of one processor, means for the machine; `None` if it was asked to stop.
+    ///
+    /// A mistake of this program's that panics ends the machine too: without one of its processors the guest
+    /// would hang, and its devices stay taken.
+    pub(super) fn of_processor(run: impl FnOnce() -> Stopped) -> Option<Self> {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Stopped::Asked) => None,
+            Ok(Stopped::TripleFault) => {
+                Some(Self::Failed("The guest shut a processor down (triple fault)".into()))
+            }
+            Ok(Stopped::Failed(message)) => Some(Self::Failed(message)),
+            Err(_) => Some(Self::Failed("The program made the mistake named above: please report it".into())),
+        }
+    }
 }
 
 /// Takes the first reason to end, and ends the event loop with it.
@@ -53,5 +71,19 @@ impl Power for PowerSwitch {
             PowerRequest::Reboot => Outcome::Reboot,
             PowerRequest::Exit(code) => Outcome::Exit(code),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_that_does_not_stop_as_asked_ends_the_machine() {
+        assert_eq!(Outcome::of_processor(|| Stopped::Asked), None);
+        for run in [|| Stopped::TripleFault, || Stopped::Failed("why".into()), || panic!("a mistake")] {
+            let run: fn() -> Stopped = run;
+            assert!(matches!(Outcome::of_processor(run), Some(Outcome::Failed(_))));
+        }
     }
 }
