@@ -21,6 +21,8 @@ pub(crate) use channel::{base64, from_base64};
 pub use device::{Device, Disk};
 pub use image::{Contents, guest_files};
 
+/// An IOMMU that remaps interrupts and translates addresses of 48 bits.
+pub const USUAL_IOMMU: &str = "intremap=on,aw-bits=48";
 /// A processor with AMD's virtualisation, without what emulation lacks of it.
 const PROCESSOR: &str = "EPYC,+svm,+npt,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec";
 /// How long an L1 may take to its first process.
@@ -55,6 +57,8 @@ pub type Result<T> = std::result::Result<T, Level1Error>;
 pub struct Config {
     /// Its kernel.
     pub kernel: Kernel,
+    /// What its IOMMU can do, as QEMU's options have it.
+    pub iommu: &'static str,
     /// Its memory in MiB, the guests' included.
     pub memory: u32,
     /// Its devices besides the IOMMU and the channel.
@@ -69,6 +73,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             kernel: Kernel::Debian,
+            iommu: USUAL_IOMMU,
             memory: 4096,
             devices: vec![Device::Nvme],
             cmdline: String::new(),
@@ -207,11 +212,7 @@ impl Machine {
         let text = |value: &str| value.to_owned();
         command.extend(["-M", "q35,kernel-irqchip=off", "-accel", "tcg,thread=multi"].map(text));
         command.extend(["-cpu", PROCESSOR, "-smp", "2", "-m"].map(text));
-        command.extend([
-            config.memory.to_string(),
-            text("-device"),
-            text("intel-iommu,intremap=on,aw-bits=48"),
-        ]);
+        command.extend([config.memory.to_string(), text("-device"), format!("intel-iommu,{}", config.iommu)]);
         command.extend(["-nodefaults", "-no-reboot", "-vga", "none", "-net", "none"].map(text));
         for (index, device) in config.devices.iter().enumerate() {
             let (arguments, disk) =

@@ -13,7 +13,7 @@ pub use evidence::{Evidence, number_after, warnings};
 pub use session::{Failure, Outcome, Settings, run};
 
 use crate::guest::{Guest, Vmm};
-use crate::level1::Device;
+use crate::level1::{Device, USUAL_IOMMU};
 use crate::parts::Kernel;
 
 /// Never to be seen on a guest's console, unless a scenario tolerates it.
@@ -201,6 +201,8 @@ pub struct Session {
     pub kernel: Kernel,
     /// The guests' kernel.
     pub guest_kernel: Kernel,
+    /// What L1's IOMMU can do, as QEMU's options have it.
+    pub iommu: &'static str,
     /// L1's memory in MiB.
     pub memory: u32,
     /// L1's devices.
@@ -221,6 +223,7 @@ impl Session {
             shows,
             kernel: Kernel::Debian,
             guest_kernel: Kernel::Debian,
+            iommu: USUAL_IOMMU,
             memory: 4096,
             devices: vec![Device::Nvme],
             cmdline: "",
@@ -233,6 +236,13 @@ impl Session {
     #[must_use]
     pub fn memory(mut self, mebibytes: u32) -> Self {
         self.memory = mebibytes;
+        self
+    }
+
+    /// With an IOMMU of `options` in L1.
+    #[must_use]
+    pub fn iommu(mut self, options: &'static str) -> Self {
+        self.iommu = options;
         self
     }
 

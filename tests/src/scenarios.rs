@@ -3,6 +3,7 @@
 mod bare;
 mod boot;
 mod kexec;
+mod limits;
 mod nvme;
 mod order;
 mod paths;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Session> {
         kexec::session(),
         paths::session(),
         refusals::session(),
+        limits::session(),
     ]
 }
 

@@ -117,6 +117,7 @@ fn config(session: &Session, settings: &Settings) -> anyhow::Result<Config> {
     };
     Ok(Config {
         kernel: session.kernel,
+        iommu: session.iommu,
         memory: session.memory,
         devices: session.devices.clone(),
         cmdline: session.cmdline.to_owned(),

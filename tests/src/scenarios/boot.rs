@@ -16,6 +16,8 @@ pub(super) fn smoke() -> Session {
 
 pub(super) fn session() -> Session {
     let guest = || Guest::new("grep ttyS0 /proc/interrupts");
+    let drive = |script: &str| Guest::new(format!("sha256sum /dev/nvme0n1\n{script}")).assign(super::NVME);
+    let sized = |name, guest| Scenario::new(name, guest).appears("{nvme.sha256}");
     let scenarios = vec![
         Scenario::new("no-iommu", guest().without_iommu().cmdline("")).appears("IO-APIC*ttyS0"),
         Scenario::new("iommu", guest())
@@ -23,18 +25,18 @@ pub(super) fn session() -> Session {
             .appears("DMAR-IR: Enabled IRQ remapping in x2apic mode")
             .appears("DMAR: dmar0: Using Queued invalidation")
             .appears("IR-IO-APIC*ttyS0"),
-        Scenario::new("two-processors", guest().cpus(2)).appears("smp: Brought up 1 node, 2 CPUs"),
-        Scenario::new("four-processors", guest().cpus(4)).appears("smp: Brought up 1 node, 4 CPUs"),
-        Scenario::new("small", guest().memory(512)),
-        Scenario::new(
+        sized("two-processors", drive("").cpus(2)).appears("smp: Brought up 1 node, 2 CPUs"),
+        sized("four-processors", drive("").cpus(4)).appears("smp: Brought up 1 node, 4 CPUs"),
+        sized("small", drive("").memory(512)),
+        sized(
             "large",
-            Guest::new("awk '/MemTotal/ && $2 > 5800000 { print \"@@ much memory\" }' /proc/meminfo")
-                .memory(6144),
+            drive("awk '/MemTotal/ && $2 > 5800000 { print \"@@ much memory\" }' /proc/meminfo").memory(6144),
         )
         .appears("@@ much memory")
         .within(90),
         Scenario::new("debug-exit", Guest::new("probe exit 21; sleep 10")).cut_short().status(43),
         Scenario::new("reboot", Guest::new("reboot -f; sleep 10")).cut_short(),
     ];
-    Session::new("boot", "Debian's kernel starts under Portcullis and ends cleanly", scenarios).memory(9216)
+    Session::new("boot", "Debian's kernel starts on machines of several sizes and ends cleanly", scenarios)
+        .memory(9216)
 }

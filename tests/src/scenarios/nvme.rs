@@ -54,6 +54,7 @@ pub(super) fn session() -> Session {
         affinity(),
         interrupts_count(),
         given_back(),
+        reboot(),
     ];
     Session::new("nvme", "a stock guest reads and writes an assigned NVMe in every mode", scenarios)
         .devices(&[Device::Nvme, Device::NvmeOneVector])
@@ -133,15 +134,34 @@ echo \"@@ nvme interrupts $(( $(count nvme0q1) - before ))\"
         .appears("@@ serial interrupts rise")
 }
 
-/// After the guest has gone the drive works for L1 as before.
+/// Gives the drive back to L1's own driver and reads it there.
+const READ_IN_LEVEL1: &str = "\
+unbind_vfio 0000:00:05.0
+for try in 1 2 3 4 5; do
+    drive=$(grep -l rig0 /sys/block/nvme[0-9]n1/device/serial 2>/dev/null | cut -d/ -f4)
+    [ -b /dev/${drive:-none} ] && break
+    sleep 1
+done
+sha256sum /dev/$drive
+bind_vfio 0000:00:05.0";
+
+/// After the guest has powered off, the drive works for L1 as before.
 fn given_back() -> Scenario {
     let guest = Guest::new("sha256sum /dev/nvme0n1").assign(NVME);
-    Scenario::new("given-back", guest)
-        .after(
-            "unbind_vfio 0000:00:05.0\n\
-             for try in 1 2 3 4 5; do [ -b /dev/nvme0n1 ] && break; sleep 1; done\n\
-             sha256sum /dev/nvme0n1; bind_vfio 0000:00:05.0",
-        )
+    Scenario::new("given-back", guest).after(READ_IN_LEVEL1).level1_appears("{nvme.sha256}")
+}
+
+/// The same after a guest that asked for a reboot, in the middle of its work.
+fn reboot() -> Scenario {
+    let script = "\
+sha256sum /dev/nvme0n1
+cat /dev/nvme0n1 >/dev/null &
+reboot -f
+sleep 20";
+    Scenario::new("reboot", Guest::new(script).assign(NVME))
+        .cut_short()
+        .appears("{nvme.sha256}")
+        .after(READ_IN_LEVEL1)
         .level1_appears("{nvme.sha256}")
 }
 

@@ -111,6 +111,7 @@ impl Machine {
         }
         Ok(Config {
             kernel: self.kernel.into(),
+            iommu: level1::USUAL_IOMMU,
             memory: self.memory,
             devices: self.device.clone(),
             cmdline: self.cmdline.clone(),
