@@ -4,6 +4,7 @@
 //! names what to type. [`Type1`] is the [`iommu::HostMapper`] over the container the function lives in.
 
 mod container;
+mod device;
 mod error;
 mod interrupts;
 mod kvm;
@@ -12,14 +13,14 @@ mod sysfs;
 mod type1;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use devices::GuestRam;
 use iommu::{GuestAddress, HostMapper, Iova, Permissions};
 
-pub use container::{Container, Group};
+pub use container::Container;
+pub use device::Device;
 pub use error::HostError;
 pub use kvm::KvmVfio;
 pub use limits::check_locked_memory;
@@ -35,15 +36,14 @@ pub enum Spaces {
     Shared,
 }
 
-/// A function taken from the host. Dropping the parts in any order gives it back.
+/// A function taken from the host. Dropping the parts in any order gives it back; until then, keep it as long
+/// as the machine.
 #[derive(Debug)]
 pub struct Taken {
-    /// The function, for [`devices::vfio`].
-    pub device: File,
+    /// The function, and its IOMMU group.
+    pub device: Device,
     /// The host's address space it is in.
     pub container: Arc<Container>,
-    /// Its IOMMU group, for [`KvmVfio::add`].
-    pub group: Arc<Group>,
     /// Reserved regions of the group; none is [`ReservedKind::Direct`].
     pub reserved: Vec<ReservedRegion>,
 }
@@ -52,21 +52,22 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Host {
     sysfs: PathBuf,
-    vfio: PathBuf,
     spaces: Spaces,
     allow_unsafe_interrupts: bool,
-    groups: BTreeMap<u32, (Arc<Group>, String)>,
+    kvm: Option<KvmVfio>,
+    /// Groups with functions taken, and the last of these.
+    groups: BTreeMap<u32, String>,
     shared: Option<Arc<Container>>,
 }
 
 impl Host {
-    /// The host this program runs on.
-    pub fn new(spaces: Spaces, allow_unsafe_interrupts: bool) -> Self {
+    /// The host this program runs on; `kvm` hears of every group.
+    pub fn new(spaces: Spaces, allow_unsafe_interrupts: bool, kvm: Option<KvmVfio>) -> Self {
         Self {
             sysfs: "/sys".into(),
-            vfio: "/dev/vfio".into(),
             spaces,
             allow_unsafe_interrupts,
+            kvm,
             groups: BTreeMap::new(),
             shared: None,
         }
@@ -76,7 +77,7 @@ impl Host {
     pub fn open(&mut self, address: &str) -> Result<Taken, HostError> {
         let found = sysfs::inspect(&self.sysfs, address)?;
         let number = found.group;
-        if let Some((_, other)) = self.groups.get(&number)
+        if let Some(other) = self.groups.get(&number)
             && self.spaces == Spaces::Each
         {
             return Err(HostError::SameGroup {
@@ -89,18 +90,14 @@ impl Host {
 
         let container = match &self.shared {
             Some(container) => container.clone(),
-            None => Arc::new(Container::open(&self.vfio)?),
+            None => Arc::new(Container::open(self.kvm.as_ref())?),
         };
-        let group = match self.groups.get(&number) {
-            Some((group, _)) => group.clone(),
-            None => Arc::new(Group::open(&self.vfio, &found, container.clone())?),
-        };
-        let device = group.device(address)?;
-        self.groups.insert(number, (group.clone(), address.into()));
+        let device = Device::open(&self.sysfs, &found, &container)?;
+        self.groups.insert(number, address.into());
         if self.spaces == Spaces::Shared {
             self.shared = Some(container.clone());
         }
-        Ok(Taken { device, container, group, reserved: found.reserved })
+        Ok(Taken { device, container, reserved: found.reserved })
     }
 
     /// How many address spaces there are: each pins guest RAM on its own.

@@ -32,7 +32,6 @@ use host::FromHost;
 use crate::bus::Bus;
 use crate::config::{Config, IommuChoice, ModuleSpec};
 use crate::event_loop::EventLoop;
-use crate::host_dma::KvmVfio;
 use crate::interrupts::{KvmChip, KvmMsi, RouteTable};
 use crate::kvm::cpuid::{self, Topology};
 use crate::kvm::slots::Slots;
@@ -51,7 +50,7 @@ pub struct Machine {
     /// Given back while the machine they were mapped into still exists.
     assigned: Vec<Arc<VfioFunction>>,
     _pci: Arc<RootComplex>,
-    _kvm_vfio: Option<KvmVfio>,
+    _host: FromHost,
     vm: Vm,
 }
 
@@ -74,7 +73,7 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     let ender = event_loop.ender().map_err(BuildError::at("wait for events"))?;
     let power = Arc::new(PowerSwitch::new(ender));
 
-    let host = FromHost::take(config, &memory)?;
+    let host = FromHost::take(config, &vm.fd, &memory)?;
     let address_bits = vm.address_bits();
     let remapping = match config.iommu {
         IommuChoice::Off => Remapping::Absent,
@@ -107,7 +106,6 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
         .collect::<Result<Vec<_>, _>>()?
         .into_iter()
         .unzip();
-    let kvm_vfio = host.tell_kvm(&vm.fd)?;
     pci.assign_resources(|wire| acpi::intx_gsi(wire.device, wire.pin.index()) as u8)?;
 
     let reserved = described::reserved_memory(config, &pci, &host, &places)?;
@@ -146,7 +144,7 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
         event_loop,
         assigned,
         _pci: pci,
-        _kvm_vfio: kvm_vfio,
+        _host: host,
         vm,
     };
     machine.add_processors(config, &Arc::new(bus), &entry, &chipset)?;

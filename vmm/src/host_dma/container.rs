@@ -1,42 +1,29 @@
-//! Containers (address spaces of the host's IOMMU) and groups (what they are given to).
+//! Containers: address spaces of the host's IOMMU.
 
-use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use devices::vfio::info;
 use iommu::GuestAddress;
 use vfio_bindings::bindings::vfio::{
-    VFIO_API_VERSION, VFIO_BASE, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_GROUP_FLAGS_VIABLE,
-    VFIO_IOMMU_INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE,
-    VFIO_TYPE1v2_IOMMU, vfio_group_status, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap,
+    VFIO_BASE, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_IOMMU_INFO_CAPS,
+    VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE,
+    vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap,
 };
-use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ptr, ioctl_with_ref, ioctl_with_val};
+use vfio_ioctls::{VfioContainer, VfioError};
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::ioctl_io_nr;
 
-use super::HostError;
-use super::sysfs::Found;
 use super::type1::DmaPort;
+use super::{HostError, KvmVfio};
 
-ioctl_io_nr!(VFIO_GET_API_VERSION, VFIO_TYPE.into(), VFIO_BASE);
-ioctl_io_nr!(VFIO_CHECK_EXTENSION, VFIO_TYPE.into(), VFIO_BASE + 1);
-ioctl_io_nr!(VFIO_SET_IOMMU, VFIO_TYPE.into(), VFIO_BASE + 2);
-ioctl_io_nr!(VFIO_GROUP_GET_STATUS, VFIO_TYPE.into(), VFIO_BASE + 3);
-ioctl_io_nr!(VFIO_GROUP_SET_CONTAINER, VFIO_TYPE.into(), VFIO_BASE + 4);
-ioctl_io_nr!(VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE.into(), VFIO_BASE + 6);
 ioctl_io_nr!(VFIO_IOMMU_GET_INFO, VFIO_TYPE.into(), VFIO_BASE + 12);
 ioctl_io_nr!(VFIO_IOMMU_MAP_DMA, VFIO_TYPE.into(), VFIO_BASE + 13);
 ioctl_io_nr!(VFIO_IOMMU_UNMAP_DMA, VFIO_TYPE.into(), VFIO_BASE + 14);
 
 /// One address space of the host's IOMMU. It comes to life with its first group.
-#[derive(Debug)]
-pub struct Container {
-    file: File,
-    started: Mutex<bool>,
-}
+pub struct Container(pub(super) Arc<VfioContainer>);
 
 /// What a container can map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,47 +35,17 @@ pub(super) struct ContainerInfo {
 }
 
 impl Container {
-    /// Makes an empty container; `vfio` is `/dev/vfio`.
-    pub(super) fn open(vfio: &Path) -> Result<Self, HostError> {
-        let file = open(&vfio.join("vfio")).map_err(|(path, source)| match source.kind() {
-            ErrorKind::NotFound => HostError::NoVfio { path },
-            ErrorKind::PermissionDenied => HostError::NotPermitted { path },
-            // The node stands there without a module behind it.
-            _ if matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {
-                HostError::NoVfio { path }
-            }
-            _ => HostError::Step { action: format!("open {path}"), source },
-        })?;
-        // SAFETY: the call takes no argument.
-        let version = unsafe { ioctl(&file, VFIO_GET_API_VERSION()) };
-        if version != VFIO_API_VERSION.cast_signed() {
-            return Err(HostError::Unsupported("its version is unknown"));
+    /// Makes an empty container, whose groups `kvm` will hear of.
+    pub(super) fn open(kvm: Option<&KvmVfio>) -> Result<Self, HostError> {
+        match VfioContainer::new(kvm.map(KvmVfio::handle)) {
+            Ok(container) => Ok(Self(Arc::new(container))),
+            Err(error) => Err(open_error(error)),
         }
-        // SAFETY: the argument is a number, not a pointer.
-        let type1 = unsafe { ioctl_with_val(&file, VFIO_CHECK_EXTENSION(), VFIO_TYPE1v2_IOMMU.into()) };
-        if type1 != 1 {
-            return Err(HostError::Unsupported("it has no type1 v2"));
-        }
-        Ok(Self { file, started: Mutex::new(false) })
-    }
-
-    /// Chooses the kind of address space: once, and after the first group joined.
-    fn start(&self) -> Result<(), HostError> {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        if *started {
-            return Ok(());
-        }
-        // SAFETY: the argument is a number, not a pointer.
-        if unsafe { ioctl_with_val(&self.file, VFIO_SET_IOMMU(), VFIO_TYPE1v2_IOMMU.into()) } == 0 {
-            *started = true;
-            return Ok(());
-        }
-        Err(attach_error(io::Error::last_os_error()))
     }
 
     pub(super) fn info(&self) -> io::Result<ContainerInfo> {
         // SAFETY: the call is of the kind `ask` wants.
-        let answer = unsafe { info::ask(&self.file, VFIO_IOMMU_GET_INFO(), &[0; 24]) }?;
+        let answer = unsafe { info::ask(&*self.0, VFIO_IOMMU_GET_INFO(), &[0; 24]) }?;
         Ok(parse_info(&answer))
     }
 
@@ -157,16 +114,37 @@ fn parse_info(answer: &[u8]) -> ContainerInfo {
     ContainerInfo { ranges, free_mappings }
 }
 
-/// What joining a container comes to when the kernel does not want it.
-fn attach_error(source: io::Error) -> HostError {
-    match source.raw_os_error() {
-        Some(libc::EPERM) => HostError::UnsafeInterrupts,
-        _ => HostError::Step { action: "put the device behind its IOMMU".into(), source },
+/// What VFIO's refusal of a container means.
+fn open_error(error: VfioError) -> HostError {
+    let path = "/dev/vfio/vfio".to_string();
+    match error {
+        VfioError::OpenContainer(source) => match source.kind() {
+            ErrorKind::NotFound => HostError::NoVfio { path },
+            ErrorKind::PermissionDenied => HostError::NotPermitted { path },
+            // The node stands there without a module behind it.
+            _ if matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {
+                HostError::NoVfio { path }
+            }
+            _ => HostError::Step { action: format!("open {path}"), source },
+        },
+        VfioError::VfioApiVersion => HostError::Unsupported("its version is unknown"),
+        VfioError::VfioExtension => HostError::Unsupported("it has no type1 v2"),
+        other => HostError::step(format!("open {path}"))(io::Error::other(other)),
     }
 }
 
 impl DmaPort for Container {
     fn map(&self, iova: u64, host: u64, length: u64, readable: bool, writable: bool) -> io::Result<()> {
+        if readable && writable {
+            // SAFETY: what devices do to the memory behind `host` is the business of whoever names it:
+            // `Type1` names guest RAM only, which nobody holds references into.
+            let mapped = unsafe { self.0.vfio_dma_map(iova, length as usize, host as *mut u8) };
+            return mapped.map_err(|error| match error {
+                VfioError::IommuDmaMap(source) => source.into(),
+                other => io::Error::other(other),
+            });
+        }
+        // `vfio_ioctls` makes every mapping writable.
         let flags = [(readable, VFIO_DMA_MAP_FLAG_READ), (writable, VFIO_DMA_MAP_FLAG_WRITE)];
         let argument = vfio_iommu_type1_dma_map {
             argsz: size_of::<vfio_iommu_type1_dma_map>() as u32,
@@ -175,15 +153,16 @@ impl DmaPort for Container {
             iova,
             size: length,
         };
-        // SAFETY: the structure is of the size it says. What devices do to the memory behind `host` is the
-        // business of whoever names it: `Type1` names guest RAM only, which nobody holds references into.
-        match unsafe { ioctl_with_ref(&self.file, VFIO_IOMMU_MAP_DMA(), &argument) } {
+        // SAFETY: the structure is of the size it says. For the memory behind `host`, see above.
+        match unsafe { ioctl_with_ref(&*self.0, VFIO_IOMMU_MAP_DMA(), &argument) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
     fn unmap(&self, iova: u64, length: u64) -> io::Result<u64> {
+        // `vfio_ioctls` takes exactly one span away and does not tell how much of it there was; nor may its
+        // check of that be relied on, since the kernel writes the size where it passes a shared reference.
         let mut argument = vfio_iommu_type1_dma_unmap {
             argsz: size_of::<vfio_iommu_type1_dma_unmap>() as u32,
             iova,
@@ -191,7 +170,7 @@ impl DmaPort for Container {
             ..Default::default()
         };
         // SAFETY: the structure is of the size it says, and no flag asks for the bitmap behind it.
-        match unsafe { ioctl_with_mut_ref(&self.file, VFIO_IOMMU_UNMAP_DMA(), &mut argument) } {
+        match unsafe { ioctl_with_mut_ref(&*self.0, VFIO_IOMMU_UNMAP_DMA(), &mut argument) } {
             0 => Ok(argument.size),
             _ => Err(io::Error::last_os_error()),
         }
@@ -202,89 +181,10 @@ impl DmaPort for Container {
     }
 }
 
-/// An IOMMU group: the devices the host can tell apart only together.
-#[derive(Debug)]
-pub struct Group {
-    file: File,
-    // A group belongs to its container for as long as it is open.
-    _container: Arc<Container>,
-}
-
-impl Group {
-    /// Takes the group of `found` and puts it into `container`.
-    pub(super) fn open(vfio: &Path, found: &Found, container: Arc<Container>) -> Result<Self, HostError> {
-        let Found { address, group, .. } = found;
-        let file = open(&vfio.join(group.to_string())).map_err(|(path, source)| match source.kind() {
-            ErrorKind::NotFound => HostError::NoVfio { path },
-            ErrorKind::PermissionDenied => HostError::NotPermitted { path },
-            ErrorKind::ResourceBusy => HostError::Busy { address: address.clone(), group: *group, path },
-            _ => HostError::Step { action: format!("open {path}"), source },
-        })?;
-        let mut status =
-            vfio_group_status { argsz: size_of::<vfio_group_status>() as u32, ..Default::default() };
-        // SAFETY: the structure is of the size it says.
-        if unsafe { ioctl_with_mut_ref(&file, VFIO_GROUP_GET_STATUS(), &mut status) } < 0 {
-            return Err(HostError::step("describe the device's IOMMU group")(io::Error::last_os_error()));
-        }
-        if status.flags & VFIO_GROUP_FLAGS_VIABLE == 0 {
-            return Err(not_viable(found));
-        }
-        let fd: RawFd = container.file.as_raw_fd();
-        // SAFETY: the argument is a pointer to a descriptor number, which the kernel reads.
-        if unsafe { ioctl_with_ref(&file, VFIO_GROUP_SET_CONTAINER(), &fd) } < 0 {
-            let source = io::Error::last_os_error();
-            return Err(match source.raw_os_error() {
-                Some(libc::EBUSY) => not_viable(found),
-                _ => attach_error(source),
-            });
-        }
-        container.start()?;
-        Ok(Self { file, _container: container })
+impl fmt::Debug for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Container").finish_non_exhaustive()
     }
-
-    /// Opens the function at `address`, which is of this group.
-    pub(super) fn device(&self, address: &str) -> Result<File, HostError> {
-        let name = CString::new(address).map_err(|_| HostError::NoDevice(address.into()))?;
-        // SAFETY: the argument is a string that ends with a NUL.
-        let fd = unsafe { ioctl_with_ptr(&self.file, VFIO_GROUP_GET_DEVICE_FD(), name.as_ptr()) };
-        if fd < 0 {
-            let action = format!("hand over {address}");
-            return Err(HostError::Step { action, source: io::Error::last_os_error() });
-        }
-        // SAFETY: the kernel made this descriptor for us just now.
-        Ok(unsafe { File::from_raw_fd(fd) })
-    }
-}
-
-#[cfg(test)]
-impl Group {
-    /// A group that does nothing.
-    pub(super) fn for_test(file: File) -> Self {
-        let container = Container { file: file.try_clone().unwrap(), started: Mutex::new(false) };
-        Self { file, _container: Arc::new(container) }
-    }
-}
-
-impl AsRawFd for Group {
-    fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
-    }
-}
-
-fn not_viable(found: &Found) -> HostError {
-    let describe = |neighbour: &super::sysfs::Neighbour| {
-        format!("{} by {}", neighbour.address, neighbour.driver.as_deref().unwrap_or("nobody"))
-    };
-    let mut others: Vec<_> =
-        found.neighbours.iter().filter(|neighbour| neighbour.in_use()).map(describe).collect();
-    if others.is_empty() {
-        others = found.neighbours.iter().map(describe).collect();
-    }
-    HostError::NotViable { address: found.address.clone(), group: found.group, others: others.join(", ") }
-}
-
-fn open(path: &Path) -> Result<File, (String, io::Error)> {
-    OpenOptions::new().read(true).write(true).open(path).map_err(|error| (path.display().to_string(), error))
 }
 
 #[cfg(test)]

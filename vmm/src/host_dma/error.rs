@@ -146,6 +146,9 @@ pub enum HostError {
     /// A kernel whose VFIO speaks differently.
     #[error("The host's VFIO is not usable ({0}): a kernel with type1 v2 support is needed")]
     Unsupported(&'static str),
+    /// It is not what VFIO hands over, or cannot be asked.
+    #[error(transparent)]
+    Device(devices::vfio::VfioError),
     /// All guest RAM could not be mapped.
     #[error("The host did not map guest memory for the assigned devices: look at the host's log (dmesg)")]
     MapAll(#[source] iommu::MapError),

@@ -1,19 +1,18 @@
 //! KVM's knowledge of VFIO groups.
 
-use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
-use kvm_bindings::{
-    KVM_DEV_VFIO_GROUP, KVM_DEV_VFIO_GROUP_ADD, kvm_create_device, kvm_device_attr,
-    kvm_device_type_KVM_DEV_TYPE_VFIO,
-};
-use kvm_ioctls::{DeviceFd, VmFd};
+use kvm_bindings::{kvm_create_device, kvm_device_type_KVM_DEV_TYPE_VFIO};
+use kvm_ioctls::VmFd;
+use vfio_ioctls::VfioDeviceFd;
 
-use super::{Group, HostError};
+use super::HostError;
 
 /// KVM's VFIO device: it learns which groups the guest has, and what they can do (whether DMA can be
-/// incoherent, and that interrupts may be posted). Keep it as long as the machine.
-#[derive(Debug)]
-pub struct KvmVfio(DeviceFd);
+/// incoherent, and that interrupts may be posted). Containers made with it tell it of every group that
+/// joins them, and keep it.
+#[derive(Clone, Debug)]
+pub struct KvmVfio(Arc<VfioDeviceFd>);
 
 impl KvmVfio {
     /// The machine's; there can be one.
@@ -22,20 +21,11 @@ impl KvmVfio {
         let device = vm
             .create_device(&mut device)
             .map_err(|error| HostError::step("make KVM's VFIO device")(error.into()))?;
-        Ok(Self(device))
+        Ok(Self(Arc::new(VfioDeviceFd::new_from_kvm(device))))
     }
 
-    /// Tells KVM of a group.
-    pub fn add(&self, group: &Group) -> Result<(), HostError> {
-        let file = group.as_raw_fd();
-        let attribute = kvm_device_attr {
-            flags: 0,
-            group: KVM_DEV_VFIO_GROUP,
-            attr: u64::from(KVM_DEV_VFIO_GROUP_ADD),
-            addr: &raw const file as u64,
-        };
-        self.0
-            .set_device_attr(&attribute)
-            .map_err(|error| HostError::step("tell KVM of an IOMMU group")(error.into()))
+    /// For [`vfio_ioctls::VfioContainer::new`].
+    pub(super) fn handle(&self) -> Arc<VfioDeviceFd> {
+        self.0.clone()
     }
 }

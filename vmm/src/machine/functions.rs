@@ -79,7 +79,7 @@ impl<'a> Builder<'a> {
         let name = spec.host.to_string();
         let (slot, kind) = self.slot(&name, spec.placement)?;
         let location = slot.location();
-        let host = taken.device.try_clone().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
+        let host = taken.device.descriptor().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
         let power = self.parts.power.clone();
         let events = {
             let name = name.clone();

@@ -7,23 +7,25 @@ use kvm_ioctls::VmFd;
 
 use super::BuildError;
 use crate::config::{Config, IommuChoice, VfioSpec};
-use crate::host_dma::{Group, Host, HostError, KvmVfio, ReservedKind, Spaces, Taken, check_locked_memory};
+use crate::host_dma::{Host, HostError, KvmVfio, ReservedKind, Spaces, Taken, check_locked_memory};
 use crate::memory;
 
-/// Functions taken from the host, in the order they were named, each with what was said about it.
+/// Functions taken from the host, in the order they were named, each with what was said about it. They are
+/// the machine's for as long as this lives.
 pub(super) struct FromHost {
     pub(super) taken: Vec<(VfioSpec, Taken)>,
 }
 
 impl FromHost {
     /// Takes every function that `config` names, or none: with the first refusal those before are given
-    /// back.
-    pub(super) fn take(config: &Config, ram: &Arc<GuestRam>) -> Result<Self, BuildError> {
+    /// back. KVM is told of their groups, if there are any.
+    pub(super) fn take(config: &Config, vm: &VmFd, ram: &Arc<GuestRam>) -> Result<Self, BuildError> {
         let spaces = match config.iommu {
             IommuChoice::Vtd => Spaces::Each,
             IommuChoice::Off => Spaces::Shared,
         };
-        let mut host = Host::new(spaces, config.allow_unsafe_interrupts);
+        let kvm = if config.vfio.is_empty() { None } else { Some(KvmVfio::new(vm)?) };
+        let mut host = Host::new(spaces, config.allow_unsafe_interrupts, kvm);
         let mut taken = Vec::new();
         for spec in &config.vfio {
             taken.push((spec.clone(), host.open(&spec.host.to_string())?));
@@ -45,22 +47,6 @@ impl FromHost {
     pub(super) fn check(&self, width: u8, ram: &GuestRam) -> Result<(), HostError> {
         let regions = memory::regions(ram);
         self.taken.iter().try_for_each(|(_, taken)| taken.container.check(width, &regions))
-    }
-
-    /// Tells KVM of the functions' groups, if there are any. What is returned lives as long as the machine.
-    pub(super) fn tell_kvm(&self, vm: &VmFd) -> Result<Option<KvmVfio>, HostError> {
-        if self.taken.is_empty() {
-            return Ok(None);
-        }
-        let device = KvmVfio::new(vm)?;
-        let mut told: Vec<&Arc<Group>> = Vec::new();
-        for (_, taken) in &self.taken {
-            if !told.iter().any(|group| Arc::ptr_eq(group, &taken.group)) {
-                device.add(&taken.group)?;
-                told.push(&taken.group);
-            }
-        }
-        Ok(Some(device))
     }
 
     /// The regions (first address, length) that the `index`th function may drop but uses while it can.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::host_dma::sysfs::Neighbour;
 
 /// `struct vfio_iommu_type1_info` with the capabilities a current kernel puts behind it.
 fn answer(ranges: &[(u64, u64)], free: u32) -> Vec<u8> {
@@ -65,23 +64,23 @@ fn guest_memory_where_the_host_cannot_map_is_said() {
 }
 
 #[test]
-fn the_devices_that_make_a_group_unusable_are_named() {
-    let neighbour = |address: &str, driver: Option<&str>| Neighbour {
-        address: address.into(),
-        driver: driver.map(Into::into),
-    };
-    let found = Found {
-        address: "0000:03:00.0".into(),
-        group: 7,
-        neighbours: vec![neighbour("0000:03:00.1", Some("xhci_hcd")), neighbour("0000:03:00.2", None)],
-        reserved: Vec::new(),
-    };
-    let text = not_viable(&found).to_string();
-    assert!(text.contains("(0000:03:00.1 by xhci_hcd)"), "{text}");
+fn vfio_not_loaded_is_said_with_the_command_that_loads_it() {
+    for errno in [libc::ENOENT, libc::ENODEV, libc::ENXIO] {
+        let error = VfioError::OpenContainer(io::Error::from_raw_os_error(errno));
+        let text = open_error(error).to_string();
+        assert!(
+            text.contains("/dev/vfio/vfio does not exist") && text.contains("modprobe vfio-pci"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
-fn permission_refused_on_joining_means_interrupts_are_not_remapped() {
-    assert!(matches!(attach_error(io::Error::from_raw_os_error(libc::EPERM)), HostError::UnsafeInterrupts));
-    assert!(matches!(attach_error(io::Error::from_raw_os_error(libc::EINVAL)), HostError::Step { .. }));
+fn other_refusals_of_a_container_say_what_is_wrong() {
+    let text = |error| open_error(error).to_string();
+    let refused = |errno| text(VfioError::OpenContainer(io::Error::from_raw_os_error(errno)));
+    assert!(refused(libc::EACCES).contains("/dev/vfio/vfio may not be opened by this user"));
+    assert!(refused(libc::EMFILE).contains("refused to open /dev/vfio/vfio"));
+    assert!(text(VfioError::VfioApiVersion).contains("its version is unknown"));
+    assert!(text(VfioError::VfioExtension).contains("it has no type1 v2"));
 }
