@@ -1,6 +1,6 @@
 //! One remapping unit: the public face of the crate.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::completion::CompletionReporting;
 use crate::fault::FaultReporting;
@@ -117,10 +117,17 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.send(&outbox);
     }
 
-    /// Goes on with a queue that was left for later: see [`Platform::resume_later`]. Harmless at any time.
+    /// Goes on with a queue that was left for later: see [`Platform::resume_later`]. Harmless at any time. It
+    /// does not wait where others are at work on the unit, but asks to be called again.
     pub fn resume(&self) {
         let mut outbox = Outbox::default();
-        self.run_queue(&mut self.lock_queue(), &mut outbox);
+        match self.queue.try_lock() {
+            Ok(mut queue) => self.run_queue(&mut queue, &mut outbox),
+            Err(TryLockError::Poisoned(queue)) => self.run_queue(&mut queue.into_inner(), &mut outbox),
+            Err(TryLockError::WouldBlock) => {
+                self.resumes_later();
+            }
+        }
         self.send(&outbox);
     }
 

@@ -366,6 +366,18 @@ fn a_queue_that_takes_too_long_is_left_for_later_and_tells_no_lie() {
 }
 
 #[test]
+fn whoever_resumes_the_queue_does_not_wait_for_others_at_work_on_it() {
+    let machine = queued();
+    machine.platform.resumes.store(true, Ordering::Relaxed);
+    let at_work = machine.unit.lock_queue();
+    machine.unit.resume();
+    assert_eq!(machine.platform.asked_to_resume.load(Ordering::Relaxed), 1, "it is called again");
+    drop(at_work);
+    machine.unit.resume();
+    assert_eq!(machine.platform.asked_to_resume.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn where_nobody_resumes_the_queue_it_is_done_at_once() {
     let machine = queued();
     machine.platform.on_send(|_| thread::sleep(Duration::from_millis(30)));
