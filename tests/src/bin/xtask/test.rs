@@ -23,10 +23,20 @@ impl Test {
             cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         )?;
         let skipped = skip::Record::start(target_folder().join("skipped"))?;
+        let mut missing = Vec::new();
+        if has("deny") {
+            // Advisories need a database from the network; they are for people: `cargo deny check`.
+            let checks =
+                ["deny", "--offline", "--log-level", "error", "check", "bans", "licenses", "sources"];
+            step("licences and sources", cargo(&checks))?;
+        } else {
+            missing
+                .push("licences and sources: there is no cargo-deny here (cargo install cargo-deny)".into());
+        }
         println!("\n== tests");
         let (passed, summary) =
-            if has_nextest() { self.nextest(skipped.path())? } else { self.plain(skipped.path())? };
-        for reason in skipped.reasons() {
+            if has("nextest") { self.nextest(skipped.path())? } else { self.plain(skipped.path())? };
+        for reason in missing.into_iter().chain(skipped.reasons()) {
             println!("SKIPPED {reason}");
         }
         println!("{summary}");
@@ -71,8 +81,9 @@ impl Test {
     }
 }
 
-fn has_nextest() -> bool {
-    let probe = cargo(&["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+/// Whether cargo has this subcommand.
+fn has(subcommand: &str) -> bool {
+    let probe = cargo(&[subcommand, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     probe.is_ok_and(|status| status.success())
 }
 
