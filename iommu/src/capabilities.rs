@@ -101,6 +101,13 @@ impl Capabilities {
         }
     }
 
+    /// The same without snoop control: where devices may bypass the processors' caches although a page says
+    /// otherwise (SNP), the guest must not be promised that they do not.
+    #[must_use]
+    pub const fn without_snoop_control(self) -> Self {
+        Self { ecap: self.ecap & !ecap::SNOOP_CONTROL, ..self }
+    }
+
     /// CAP_REG (§11.4.2).
     pub const fn cap(&self) -> u64 {
         self.cap

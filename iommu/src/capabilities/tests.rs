@@ -1,5 +1,6 @@
 use super::*;
 use crate::spec::registers::{IOTLB, WINDOW};
+use crate::spec::second_stage::SecondStageEntry;
 
 #[test]
 fn the_legacy_profile_is_what_stock_kernels_accept_and_more() {
@@ -44,4 +45,13 @@ fn fields_read_as_they_are_meant() {
 #[should_panic(expected = "39 or 48 bits")]
 fn other_widths_are_refused() {
     let _ = Capabilities::legacy(57);
+}
+
+#[test]
+fn snoop_control_that_is_not_offered_makes_its_bit_reserved() {
+    let capabilities = Capabilities::legacy(48).without_snoop_control();
+    assert_eq!(Capabilities::legacy(48).ecap() ^ capabilities.ecap(), 1 << 7);
+    let snooped = SecondStageEntry(0x1000 | 1 << 11 | 3);
+    assert!(snooped.target(Level::PAGE, &Capabilities::legacy(48)).is_ok());
+    assert!(snooped.target(Level::PAGE, &capabilities).is_err());
 }

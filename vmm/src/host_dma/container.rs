@@ -7,17 +7,18 @@ use std::sync::Arc;
 use devices::vfio::info;
 use iommu::GuestAddress;
 use vfio_bindings::bindings::vfio::{
-    VFIO_BASE, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_IOMMU_INFO_CAPS,
+    VFIO_BASE, VFIO_DMA_CC_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_IOMMU_INFO_CAPS,
     VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE,
     vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap,
 };
 use vfio_ioctls::{VfioContainer, VfioError};
-use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val};
 use vmm_sys_util::ioctl_io_nr;
 
 use super::type1::DmaPort;
 use super::{HostError, KvmVfio};
 
+ioctl_io_nr!(VFIO_CHECK_EXTENSION, VFIO_TYPE.into(), VFIO_BASE + 1);
 ioctl_io_nr!(VFIO_IOMMU_GET_INFO, VFIO_TYPE.into(), VFIO_BASE + 12);
 ioctl_io_nr!(VFIO_IOMMU_MAP_DMA, VFIO_TYPE.into(), VFIO_BASE + 13);
 ioctl_io_nr!(VFIO_IOMMU_UNMAP_DMA, VFIO_TYPE.into(), VFIO_BASE + 14);
@@ -58,6 +59,12 @@ impl Container {
     pub fn width(&self) -> Result<u8, HostError> {
         let info = self.info().map_err(HostError::step("describe its IOMMU"))?;
         Ok(info.width())
+    }
+
+    /// Whether the host makes all DMA see the processors' caches, whatever a device asks for.
+    pub fn is_coherent(&self) -> bool {
+        // SAFETY: the argument is a number, not a pointer.
+        unsafe { ioctl_with_val(&*self.0, VFIO_CHECK_EXTENSION(), VFIO_DMA_CC_IOMMU.into()) == 1 }
     }
 
     /// Checks that the host can follow a guest's unit of `width` bits over this RAM.

@@ -43,6 +43,11 @@ impl FromHost {
         widths.collect::<Result<Vec<_>, _>>().map(|widths| widths.into_iter().min())
     }
 
+    /// Whether no function can get past the processors' caches: emulated ones never do.
+    pub(super) fn is_coherent(&self) -> bool {
+        self.taken.iter().all(|(_, taken)| taken.container.is_coherent())
+    }
+
     /// Checks that the host follows a unit of `width` bits over all of guest RAM.
     pub(super) fn check(&self, width: u8, ram: &GuestRam) -> Result<(), HostError> {
         let regions = memory::regions(ram);

@@ -33,7 +33,8 @@ pub(super) fn unit(
         None => NARROW,
     };
     host.check(width, memory)?;
-    let capabilities = Capabilities::legacy(width);
+    let whole = Capabilities::legacy(width);
+    let capabilities = if host.is_coherent() { whole } else { whole.without_snoop_control() };
     Ok(Remapping::Unit(Arc::new(Unit::new(memory.clone(), capabilities))))
 }
 
