@@ -135,9 +135,10 @@ CASE(level) {
     }
 }
 
-/* Ended by nothing but the acknowledgement: the usual way of a driver. */
+/* Ended by nothing but the acknowledgement: the usual way of a driver. Like a driver it counts only what it has
+ * a cause for: where KVM reports the end of an interrupt before the guest ends it, the level comes in once more. */
 static void acknowledge(u8 vector) {
-    if (vector == VECTOR) {
+    if (vector == VECTOR && read32(edu.base + EDU_CAUSES) != 0) {
         seen++;
         edu_acknowledge(edu, 1);
     }
