@@ -122,6 +122,7 @@ fn on_this_machine(address: &str) -> anyhow::Result<()> {
 
 /// Prints what matters of the guest's console.
 fn show(console: &str) -> anyhow::Result<()> {
+    let console = console.replace('\r', "");
     let section = |from: &str, to: &str| {
         let rest = console.split_once(from).map_or("", |(_, rest)| rest);
         rest.split(to).next().unwrap_or_default().trim_matches('\n').to_owned()
