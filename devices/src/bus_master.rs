@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use iommu::{Access, Blocked, GuestAddress, Iova, MsiMessage, SourceId};
+use iommu::{Access, Blocked, GuestAddress, Iova, MsiMessage, Request, SourceId};
 use pci::Location;
 use vm_memory::{AtomicAccess, Bytes};
 
@@ -192,7 +192,9 @@ impl BusMaster {
         };
         match &self.remapping {
             Remapping::Absent => work(GuestAddress(iova.0), length),
-            Remapping::Unit(unit) => unit.access(self.source_id(), iova, length, access, work)?,
+            Remapping::Unit(unit) => {
+                unit.access(&Request::new(self.source_id(), access), iova, length, work)?
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use iommu::{Access, Capabilities, GuestAddress, Iova, MsiMessage, SourceId, Unit};
+use iommu::{Access, Capabilities, GuestAddress, Iova, MsiMessage, Request, SourceId, Unit};
 use vm_memory::{Bytes, GuestMemoryMmap};
 
 type Memory = Arc<GuestMemoryMmap>;
@@ -68,7 +68,8 @@ fn unit() -> (Memory, Arc<Unit<Memory>>) {
 }
 
 fn translate(unit: &Unit<Memory>, source: SourceId, iova: u64) -> u64 {
-    let reached = unit.access(source, Iova(black_box(iova)), 64, Access::Write, |guest, _| guest.0);
+    let reached =
+        unit.access(&Request::new(source, Access::Write), Iova(black_box(iova)), 64, |guest, _| guest.0);
     reached.expect("The page is mapped")
 }
 

@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate self as iommu;
 
+mod ats;
 mod cache;
 mod capabilities;
 mod command;
@@ -32,10 +33,14 @@ mod types;
 mod unit;
 mod walk;
 
-pub use capabilities::Capabilities;
+pub use ats::{
+    DeviceTlb, DeviceTlbInvalidation, DeviceTlbScope, InvalidationCompletion, PageRequest, PageResponse,
+    PageResponseCode, Translation, TranslationError, TranslationRequest,
+};
+pub use capabilities::{Capabilities, Feature, Profile};
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
 pub use shadow::{Attachment, Audit, Extent, Statistics};
-pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, SourceId};
+pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
 pub use unit::{Blocked, Resolution, Unit};
 pub use vm_memory::GuestAddress;

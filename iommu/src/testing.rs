@@ -9,7 +9,7 @@ use crate::spec::registers::{FRCD, FRCD_COUNT, FSTS, GCMD, GSTS, Global, IQA, IQ
 use crate::spec::second_stage::Level;
 use crate::{
     Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MemoryError, MsiMessage, Platform,
-    SourceId, TableMemory, Unit,
+    Request, SourceId, TableMemory, Unit,
 };
 
 pub(crate) type Memory = Arc<GuestMemoryMmap>;
@@ -265,7 +265,7 @@ impl Machine {
     }
 
     pub(crate) fn translate_as(&self, source: SourceId, iova: u64, access: Access) -> Result<u64, u8> {
-        let result = self.unit.access(source, Iova(iova), 1, access, |address, length| {
+        let result = self.unit.access(&Request::new(source, access), Iova(iova), 1, |address, length| {
             assert_eq!(length, 1);
             address.0
         });

@@ -11,11 +11,12 @@ use crate::drain::Sections;
 use crate::invalidation::Invalidation;
 use crate::mode::DmaMode;
 use crate::spec::INTERRUPT_RANGE;
+use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
 use crate::walk::legacy::{self, Context, Mapping};
 use crate::walk::second_stage::{Leaf, Table};
-use crate::walk::{Fault, Request, View};
-use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, SourceId, TableMemory};
+use crate::walk::{Demand, Fault, View};
+use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Request, SourceId, TableMemory};
 
 /// Tables in guest memory, with the caches over them.
 pub(crate) struct DmaRemapping<M> {
@@ -77,36 +78,38 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// have been drained, does `work` on as many bytes of it as lie together.
     pub(crate) fn access<R>(
         &self,
-        source: SourceId,
+        request: &Request,
         iova: Iova,
         length: u64,
-        access: Access,
         work: impl FnOnce(GuestAddress, u64) -> R,
     ) -> Result<R, Fault> {
         let _section = self.sections.enter();
-        let Reach { guest, length } = self.translate(source, iova, length, access)?;
+        let Reach { guest, length } = self.translate(request, iova, length)?;
         Ok(work(guest, length))
     }
 
-    fn translate(&self, source: SourceId, iova: Iova, length: u64, access: Access) -> Result<Reach, Fault> {
+    fn translate(&self, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
         // Both before anything is looked up: what is put into the IOTLB depends on the context too.
         let iotlb_epoch = self.iotlb.epoch();
         let context_epoch = self.contexts.epoch();
         let view = self.view();
         if INTERRUPT_RANGE.contains(&iova.0) {
-            return Err(Fault { reason: not_an_interrupt(access), recorded: view.translating });
+            return Err(Fault { reason: not_an_interrupt(request.access), recorded: view.translating });
         }
         if !view.translating {
             return Ok(untranslated(iova, length, u64::MAX));
         }
 
+        if request.pasid.is_some() && view.root.mode() == TableMode::Legacy {
+            return Err(Fault::new(FaultReason::PasidInLegacyMode, false));
+        }
         let Context { domain, fault_processing_disabled, mapping } =
-            self.context(context_epoch, &view, source)?;
-        let request = Request::of_length(access, length, &view.capabilities);
+            self.context(context_epoch, &view, request.source)?;
+        let demand = Demand::of_length(request.access, length, &view.capabilities);
         let reach = match mapping {
             Mapping::PassThrough => pass_through(iova, length, &view.capabilities),
             Mapping::SecondStage(table) => self
-                .page(iotlb_epoch, &view.capabilities, domain, &table, iova, request)
+                .page(iotlb_epoch, &view.capabilities, domain, &table, iova, demand)
                 .and_then(|leaf| reach(&leaf, iova, length)),
         };
         reach.map_err(|reason| Fault::new(reason, fault_processing_disabled))
@@ -121,7 +124,7 @@ impl<M: TableMemory> DmaRemapping<M> {
         Ok(context)
     }
 
-    /// The page that `iova` lies in, if `request` may use it. A remembered page that does not allow the
+    /// The page that `iova` lies in, if `demand` may use it. A remembered page that does not allow the
     /// request is no answer: the tables may have come to allow more.
     fn page(
         &self,
@@ -130,18 +133,18 @@ impl<M: TableMemory> DmaRemapping<M> {
         domain: DomainId,
         table: &Table,
         iova: Iova,
-        request: Request,
+        demand: Demand,
     ) -> Result<Leaf, FaultReason> {
         // One domain may serve tables of different widths; what one of them reaches is no business of others.
         if !table.covers(iova) {
             return Err(FaultReason::AddressBeyondWidth);
         }
         if let Some(leaf) = self.iotlb.get(domain, iova)
-            && request.allowed_by(leaf.permissions)
+            && demand.allowed_by(leaf.permissions)
         {
             return Ok(leaf);
         }
-        let leaf = table.walk(&*self.memory, capabilities, iova, request)?;
+        let leaf = table.walk(&*self.memory, capabilities, iova, demand)?;
         self.iotlb.fill(epoch, domain, iova, &leaf);
         Ok(leaf)
     }
@@ -151,7 +154,7 @@ impl<M: TableMemory> DmaRemapping<M> {
 const fn not_an_interrupt(access: Access) -> FaultReason {
     match access {
         Access::Read => FaultReason::InterruptRange,
-        Access::Write => FaultReason::MalformedRequest,
+        Access::Write | Access::Atomic => FaultReason::MalformedRequest,
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Access {
     Read,
     /// The device writes memory.
     Write,
+    /// The device reads memory and writes it in one go (an AtomicOp): it needs permission for both.
+    Atomic,
 }
 
 bitflags::bitflags! {
@@ -73,6 +75,10 @@ bitflags::bitflags! {
         const READ = 1;
         /// The device may write.
         const WRITE = 2;
+        /// The device may execute what it reads.
+        const EXECUTE = 4;
+        /// The device may read and write.
+        const READ_WRITE = 3;
     }
 }
 
@@ -82,7 +88,56 @@ impl Permissions {
         match access {
             Access::Read => self.contains(Self::READ),
             Access::Write => self.contains(Self::WRITE),
+            Access::Atomic => self.contains(Self::READ_WRITE),
         }
+    }
+}
+
+/// A request to memory as it stands on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// Who asks.
+    pub source: SourceId,
+    /// The address space it asks for; none in a request without PASID.
+    pub pasid: Option<Pasid>,
+    /// It asks with supervisor privilege; has no meaning without PASID.
+    pub privileged: bool,
+    /// It wants to execute what it reads; has no meaning without PASID.
+    pub execute: bool,
+    /// What it does.
+    pub access: Access,
+    /// Its address is one that a translation request gave (AT = 10b), and not to be translated again.
+    pub translated: bool,
+}
+
+impl Request {
+    /// An untranslated request without PASID.
+    pub const fn new(source: SourceId, access: Access) -> Self {
+        Self { source, pasid: None, privileged: false, execute: false, access, translated: false }
+    }
+
+    /// The same in the address space `pasid`.
+    #[must_use]
+    pub const fn with_pasid(self, pasid: Pasid) -> Self {
+        Self { pasid: Some(pasid), ..self }
+    }
+
+    /// The same with supervisor privilege.
+    #[must_use]
+    pub const fn privileged(self) -> Self {
+        Self { privileged: true, ..self }
+    }
+
+    /// The same, to execute.
+    #[must_use]
+    pub const fn executing(self) -> Self {
+        Self { execute: true, ..self }
+    }
+
+    /// The same with an address that has been translated.
+    #[must_use]
+    pub const fn translated(self) -> Self {
+        Self { translated: true, ..self }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::spec::fault::{FaultInfo, FaultReason};
 use crate::translate::DmaRemapping;
 use crate::walk::Fault;
 use crate::{
-    Access, AssignedFunction, Attachment, Capabilities, EntryRange, GuestAddress, HostMapper, Iova,
-    MsiMessage, Platform, SourceId, TableMemory,
+    AssignedFunction, Attachment, Capabilities, EntryRange, GuestAddress, HostMapper, Iova, MsiMessage,
+    Platform, Request, SourceId, TableMemory,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -151,18 +151,17 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// [`Self::remap`], anything else is refused.
     pub fn access<R>(
         &self,
-        source: SourceId,
+        request: &Request,
         iova: Iova,
         length: u64,
-        access: Access,
         work: impl FnOnce(GuestAddress, u64) -> R,
     ) -> Result<R, Blocked> {
-        self.dma.access(source, iova, length, access, work).map_err(|fault| {
+        self.dma.access(request, iova, length, work).map_err(|fault| {
             let info = match fault.reason {
                 FaultReason::MalformedRequest => FaultInfo::Interrupt(0),
-                _ => FaultInfo::Memory { address: iova.0, read: access == Access::Read },
+                _ => FaultInfo::Memory { iova, request: *request },
             };
-            self.refuse(source, fault, info)
+            self.refuse(request.source, fault, info)
         })
     }
 
@@ -205,8 +204,8 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.dma.invalidate(what);
         queue.drain_later();
         for fault in self.shadow.apply(&self.dma.view(), what) {
-            let read = fault.access == Access::Read;
-            let info = FaultInfo::Memory { address: fault.iova.0, read };
+            let request = Request::new(fault.source, fault.access);
+            let info = FaultInfo::Memory { iova: fault.iova, request };
             outbox.fault(self.faults.record(&self.registers, fault.source, fault.reason, info));
         }
     }

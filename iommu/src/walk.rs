@@ -7,7 +7,7 @@ pub(crate) mod second_stage;
 
 use crate::spec::context::RootPointer;
 use crate::spec::fault::FaultReason;
-use crate::{Access, Capabilities, Permissions};
+use crate::{Access, Capabilities, Feature, Permissions};
 
 /// What the hardware goes by at this moment. It need not be what the registers show: RTADDR_REG counts from
 /// GCMD.SRTP on, and a status bit is set only after everything that follows from it has happened.
@@ -38,41 +38,37 @@ impl Fault {
 
 /// What a request needs of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct Demand {
     pub(crate) access: Access,
-    /// The permissions of which one is enough.
-    accepted: Permissions,
+    /// A read of no bytes, which is content with permission to write (CAP.ZLR).
+    zero_length: bool,
 }
 
-impl Request {
+impl Demand {
     /// An access of at least one byte.
+    #[cfg(test)]
     pub(crate) const fn new(access: Access) -> Self {
-        let accepted = match access {
-            Access::Read => Permissions::READ,
-            Access::Write => Permissions::WRITE,
-        };
-        Self { access, accepted }
+        Self { access, zero_length: false }
     }
 
-    /// An access of `length` bytes; a read of none is content with permission to write (CAP.ZLR).
+    /// An access of `length` bytes.
     pub(crate) const fn of_length(access: Access, length: u64, capabilities: &Capabilities) -> Self {
-        match access {
-            Access::Read if length == 0 && capabilities.zero_length_read() => {
-                Self { access, accepted: Permissions::all() }
-            }
-            _ => Self::new(access),
-        }
+        Self { access, zero_length: length == 0 && capabilities.has(Feature::ZeroLengthRead) }
     }
 
     pub(crate) const fn allowed_by(self, permissions: Permissions) -> bool {
-        permissions.intersects(self.accepted)
+        match self.access {
+            Access::Read if self.zero_length => !permissions.is_empty(),
+            access => permissions.allows(access),
+        }
     }
 
     /// The reason when it is not allowed.
-    pub(crate) const fn denial(self) -> FaultReason {
+    pub(crate) const fn denial(self, permissions: Permissions) -> FaultReason {
         match self.access {
-            Access::Read => FaultReason::ReadDenied,
             Access::Write => FaultReason::WriteDenied,
+            Access::Atomic if permissions.contains(Permissions::READ) => FaultReason::WriteDenied,
+            Access::Read | Access::Atomic => FaultReason::ReadDenied,
         }
     }
 }

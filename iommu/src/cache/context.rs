@@ -67,7 +67,7 @@ impl ContextCache {
                 let alike = |key: u64| (key as u16 ^ source.0) & !mask == 0;
                 self.cache.evict(|key, _| alike(key));
             }
-            Invalidation::IotlbGlobal | Invalidation::IotlbDomain(_) | Invalidation::IotlbPages { .. } => {}
+            _ => {}
         }
     }
 }

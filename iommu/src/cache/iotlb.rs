@@ -65,9 +65,7 @@ impl Iotlb {
             Invalidation::IotlbPages { domain, iova, address_mask, hint: _ } => {
                 self.invalidate_pages(domain, iova, address_mask);
             }
-            Invalidation::ContextGlobal
-            | Invalidation::ContextDomain(_)
-            | Invalidation::ContextDevice { .. } => {}
+            _ => {}
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::Capabilities;
 use crate::spec::registers::{EVENT_MASKED, EVENT_PENDING, FECTL};
+use crate::{Access, Capabilities, Iova, Request};
 
 const CAPABILITIES: Capabilities = Capabilities::legacy(48);
 const MESSAGE: MsiMessage = MsiMessage { address: 0x1234_5600_FEE1_2000, data: 0x41 };
@@ -23,7 +23,7 @@ impl Reporting {
     }
 
     fn record(&self, page: u64) -> Option<MsiMessage> {
-        let info = FaultInfo::Memory { address: page << 12, read: true };
+        let info = memory(page << 12, Access::Read);
         self.faults.record(&self.registers, SourceId(0x0113), FaultReason::ReadDenied, info)
     }
 
@@ -59,8 +59,8 @@ fn a_record_says_who_wanted_what_and_why_not() {
     let record = |reason, info| {
         let _ = reporting.faults.record(&reporting.registers, source, reason, info);
     };
-    record(FaultReason::ReadDenied, FaultInfo::Memory { address: 0x1234_5678_9ABC, read: true });
-    record(FaultReason::WriteDenied, FaultInfo::Memory { address: u64::MAX, read: false });
+    record(FaultReason::ReadDenied, memory(0x1234_5678_9ABC, Access::Read));
+    record(FaultReason::WriteDenied, memory(u64::MAX, Access::Write));
     record(FaultReason::SourceMismatch, FaultInfo::Interrupt(0xABCD));
     assert_eq!(reporting.record_words(0), [0x1234_5678_9000, 0xC000_0006_0000_0113]);
     assert_eq!(reporting.record_words(1), [!0xFFF, 0x8000_0005_0000_0113]);
@@ -188,4 +188,8 @@ fn a_queue_error_is_an_event_only_if_nothing_was_told_before() {
     assert_eq!(reporting.registers.get(IQERCD), 1);
     assert_eq!(error(), None);
     assert_eq!(reporting.record(1), None);
+}
+
+fn memory(address: u64, access: Access) -> FaultInfo {
+    FaultInfo::Memory { iova: Iova(address), request: Request::new(SourceId(0x0113), access) }
 }

@@ -13,7 +13,7 @@ use crate::testing::descriptor::{
     context_global, interrupt_global, iotlb_domain, iotlb_global, iotlb_pages, wait_interrupt, wait_status,
 };
 use crate::testing::{DATA, Machine, Memory, RW, SOURCE, Sent};
-use crate::{Access, EntryRange, Iova, Unit};
+use crate::{Access, EntryRange, Iova, Request, Unit};
 
 const STATUS: u64 = DATA;
 
@@ -259,7 +259,7 @@ fn ends_after_requests_under_way(
     assert!(!is_done());
     thread::scope(|scope| {
         scope.spawn(move || {
-            unit.access(SOURCE, Iova(0x1000), 1, Access::Write, |_, _| {
+            unit.access(&Request::new(SOURCE, Access::Write), Iova(0x1000), 1, |_, _| {
                 entered.send(()).unwrap();
                 may_leave.recv().unwrap();
             })

@@ -73,10 +73,16 @@ impl<M: TableMemory> Follower<M> {
             Invalidation::IotlbPages { domain, iova, address_mask, hint: _ } if names(domain) => {
                 space.resync_pages(pages(iova, address_mask), tables, &mut report);
             }
+            // Nothing of these is followed: PASIDs belong to scalable mode.
             Invalidation::ContextDomain(_)
             | Invalidation::ContextDevice { .. }
             | Invalidation::IotlbDomain(_)
-            | Invalidation::IotlbPages { .. } => {}
+            | Invalidation::IotlbPages { .. }
+            | Invalidation::PasidCacheGlobal
+            | Invalidation::PasidCacheDomain(_)
+            | Invalidation::PasidCachePasid(..)
+            | Invalidation::PasidIotlb(..)
+            | Invalidation::PasidIotlbPages { .. } => {}
         }
         let report = if space.regime().recorded { report } else { report.without_faults() };
         let mut faults = std::mem::take(&mut state.pending);

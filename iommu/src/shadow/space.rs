@@ -41,7 +41,7 @@ impl AddressSpace {
             iova: Iova(start.0),
             guest: start,
             length,
-            permissions: Permissions::all(),
+            permissions: Permissions::READ_WRITE,
         };
         let mut identity: Vec<_> = ram.into_iter().map(one_to_one).flat_map(Extent::usable).collect();
         identity.sort_unstable_by_key(Extent::start);

@@ -18,7 +18,7 @@ const SOURCE: SourceId = SourceId(0x0010);
 const OTHER: SourceId = SourceId(0x0018);
 const DOMAIN: DomainId = DomainId(7);
 const READ: Permissions = Permissions::READ;
-const BOTH: Permissions = Permissions::all();
+const BOTH: Permissions = Permissions::READ_WRITE;
 
 /// A guest, a shadow of its tables, and assigned functions.
 struct Scene {

@@ -1,6 +1,6 @@
 //! Fault reasons and fault records (chapter 7; record §11.4.14).
 
-use crate::SourceId;
+use crate::{Access, Iova, Request, SourceId};
 
 /// Why a request was refused (§7.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +50,8 @@ pub(crate) enum FaultReason {
     MalformedRequest = 0x29,
     /// RTA.1: RTADDR_REG names a table mode that there is not.
     TableModeInvalid = 0x30,
+    /// RTA.2: a request with PASID in legacy mode.
+    PasidInLegacyMode = 0x31,
 }
 
 impl FaultReason {
@@ -67,6 +69,7 @@ impl FaultReason {
                 | Self::CompatibilityBlocked
                 | Self::MalformedRequest
                 | Self::TableModeInvalid
+                | Self::PasidInLegacyMode
         )
     }
 }
@@ -74,12 +77,12 @@ impl FaultReason {
 /// The request that met a fault, as far as a record shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultInfo {
-    /// A read or write of memory at this address.
+    /// A request to memory.
     Memory {
         /// Any address in the page.
-        address: u64,
-        /// The request wanted to read.
-        read: bool,
+        iova: Iova,
+        /// What was asked.
+        request: Request,
     },
     /// An interrupt request with this index; 0 where it has none.
     Interrupt(u16),
@@ -92,14 +95,38 @@ pub(crate) struct FaultRecord(pub(crate) [u64; 2]);
 impl FaultRecord {
     /// Bit F of the high half: the record is pending.
     pub(crate) const PENDING: u64 = 1 << 63;
-    /// Bit T1 of the high half; together with T2 = 0 it means a read.
+    /// Bit T1 of the high half: a read, or with T2 an AtomicOp.
     const READ: u64 = 1 << 62;
+    /// Bit T2 of the high half.
+    const ATOMIC: u64 = 1 << 28;
+    /// AT = 10b of the high half: the address was translated already.
+    const TRANSLATED: u64 = 2 << 60;
+    /// PP of the high half: the request had a PASID, which stands in PV.
+    const PASID: u64 = 1 << 31;
+    const PASID_SHIFT: u32 = 40;
+    /// PRIV and EXE of the high half.
+    const PRIVILEGED: u64 = 1 << 29;
+    const EXECUTE: u64 = 1 << 30;
 
-    pub(crate) const fn new(source: SourceId, reason: FaultReason, info: FaultInfo) -> Self {
+    pub(crate) fn new(source: SourceId, reason: FaultReason, info: FaultInfo) -> Self {
         let (low, kind) = match info {
-            FaultInfo::Memory { address, read } => (address & !0xFFF, if read { Self::READ } else { 0 }),
+            FaultInfo::Memory { iova, request } => (iova.0 & !0xFFF, Self::kind(&request)),
             FaultInfo::Interrupt(index) => ((index as u64) << 48, 0),
         };
         Self([low, Self::PENDING | kind | (reason as u64) << 32 | source.0 as u64])
+    }
+
+    /// T1, T2, AT, PP, PV, PRIV and EXE.
+    fn kind(request: &Request) -> u64 {
+        let kind = match request.access {
+            Access::Read => Self::READ,
+            Access::Write => 0,
+            Access::Atomic => Self::READ | Self::ATOMIC,
+        };
+        let translated = if request.translated { Self::TRANSLATED } else { 0 };
+        let Some(pasid) = request.pasid else { return kind | translated };
+        let privileged = if request.privileged { Self::PRIVILEGED } else { 0 };
+        let execute = if request.execute { Self::EXECUTE } else { 0 };
+        kind | translated | Self::PASID | u64::from(pasid.0) << Self::PASID_SHIFT | privileged | execute
     }
 }

@@ -1,7 +1,7 @@
 //! Second-stage paging entries (§9.8).
 
 use crate::spec::{PAGE_ADDRESS, bits, mask};
-use crate::{Capabilities, GuestAddress, Iova, Permissions};
+use crate::{Capabilities, Feature, GuestAddress, Iova, Permissions};
 
 /// A level of a second-stage table: 1 holds 4 KiB leaves, 5 is the highest there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +102,7 @@ impl SecondStageEntry {
         }
         let leaf = large || level == Level::PAGE;
         let reserved = if leaf {
-            let snoop = if capabilities.snoop_control() { 0 } else { SNOOP };
+            let snoop = if capabilities.has(Feature::SnoopControl) { 0 } else { SNOOP };
             let below_page = (level.span() - 1) & PAGE_ADDRESS;
             snoop | TRANSIENT | below_page
         } else {

@@ -11,14 +11,14 @@ use crate::testing::descriptor::{
     context_device, context_domain, context_global, iotlb_domain, iotlb_global, iotlb_pages, wait_status,
 };
 use crate::testing::{DATA, Interposed, LARGE, Machine, R, RW, Record, SOURCE, W};
-use crate::{Access, Capabilities, DomainId, Iova, SourceId};
+use crate::{Access, Capabilities, DomainId, Iova, Request, SourceId};
 
 const OTHER: SourceId = SourceId(0x0114);
 
 /// How far a request of `length` bytes gets.
 fn reach(machine: &Machine, iova: u64, length: u64) -> Result<(u64, u64), u8> {
-    let result =
-        machine.unit.access(SOURCE, Iova(iova), length, Access::Read, |guest, length| (guest.0, length));
+    let request = Request::new(SOURCE, Access::Read);
+    let result = machine.unit.access(&request, Iova(iova), length, |guest, length| (guest.0, length));
     result.map_err(|blocked| blocked.reason)
 }
 
@@ -310,7 +310,8 @@ fn what_is_invalidated_while_it_is_looked_up_is_not_remembered() {
             unit.invalidate(&Invalidation::ContextGlobal);
             unit.invalidate(&Invalidation::IotlbDomain(DomainId(5)));
         });
-        let translate = || dma.translate(SOURCE, Iova(0x1000), 1, Access::Read).unwrap().guest.0;
+        let request = Request::new(SOURCE, Access::Read);
+        let translate = || dma.translate(&request, Iova(0x1000), 1).unwrap().guest.0;
         let first = translate();
         assert!(first == DATA || first == DATA + 0x1000);
         assert_eq!(translate(), DATA + 0x1000, "{read:#x}");
@@ -327,7 +328,8 @@ fn no_translation_is_used_after_the_wait_behind_its_invalidation() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let _ = machine.unit.access(SOURCE, Iova(0x1000), 1, Access::Read, |_, _| {
+                    let request = Request::new(SOURCE, Access::Read);
+                    let _ = machine.unit.access(&request, Iova(0x1000), 1, |_, _| {
                         assert!(allowed.load(Ordering::SeqCst));
                     });
                 }

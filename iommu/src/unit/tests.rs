@@ -1,4 +1,5 @@
 use super::*;
+use crate::Access;
 use crate::spec::registers::{FECTL, FSTS, GSTS, Global, IECTL, IQH, IQT, RTADDR};
 use crate::testing::{DATA, Machine, RW, SOURCE, Sent, descriptor};
 
@@ -68,7 +69,7 @@ fn without_surroundings_events_go_nowhere() {
     let unit = Unit::new(memory, Capabilities::legacy(48));
     unit.write(FECTL, &0_u32.to_le_bytes());
     unit.write(GSTS - 4, &Global::TRANSLATION.bits().to_le_bytes());
-    assert!(unit.access(SOURCE, Iova(0), 1, Access::Read, |_, _| ()).is_err());
+    assert!(unit.access(&Request::new(SOURCE, Access::Read), Iova(0), 1, |_, _| ()).is_err());
     assert!(unit.remap(SOURCE, MsiMessage { address: 0xFEE0_0000, data: 0 }).is_ok());
 }
 

@@ -35,7 +35,7 @@ impl Table {
     ) -> Result<(), Stopped> {
         let range = range.start..range.end.min(1 << self.width);
         let mut enumeration = Enumeration { memory, capabilities, range, budget, visit };
-        match enumeration.table(self.root, self.top, 0, Permissions::all()) {
+        match enumeration.table(self.root, self.top, 0, Permissions::READ_WRITE) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(stopped) => Err(stopped),
         }

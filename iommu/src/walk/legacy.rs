@@ -4,7 +4,7 @@ use super::second_stage::Table;
 use super::{Fault, View};
 use crate::spec::context::{ContextEntry, ENTRY_SIZE, RootEntry, TableMode, TranslationType};
 use crate::spec::fault::FaultReason;
-use crate::{DomainId, GuestAddress, SourceId, TableMemory};
+use crate::{DomainId, Feature, GuestAddress, SourceId, TableMemory};
 
 /// How a requester's untranslated requests are to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn mapping(view: &View, entry: ContextEntry) -> Result<Mapping, FaultReason> {
         TranslationType::Untranslated => {
             Ok(Mapping::SecondStage(Table::new(entry.second_stage_table(), top, capabilities)))
         }
-        TranslationType::PassThrough if capabilities.pass_through() => Ok(Mapping::PassThrough),
+        TranslationType::PassThrough if capabilities.has(Feature::PassThrough) => Ok(Mapping::PassThrough),
         TranslationType::PassThrough | TranslationType::All | TranslationType::Reserved => {
             Err(FaultReason::ContextInvalid)
         }

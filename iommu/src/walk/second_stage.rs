@@ -1,6 +1,6 @@
 //! The second-stage table of a domain (§3.7).
 
-use super::Request;
+use super::Demand;
 use crate::spec::fault::FaultReason;
 use crate::spec::second_stage::{Level, SecondStageEntry, Target};
 use crate::{Capabilities, GuestAddress, Iova, Permissions, TableMemory};
@@ -34,27 +34,27 @@ impl Table {
         iova.0 >> self.width == 0
     }
 
-    /// Finds the page that `iova` lies in, if `request` may use it. At each level permission is checked
+    /// Finds the page that `iova` lies in, if `demand` may use it. At each level permission is checked
     /// before reserved bits.
     pub(crate) fn walk(
         &self,
         memory: &impl TableMemory,
         capabilities: &Capabilities,
         iova: Iova,
-        request: Request,
+        demand: Demand,
     ) -> Result<Leaf, FaultReason> {
         if !self.covers(iova) {
             return Err(FaultReason::AddressBeyondWidth);
         }
         let mut table = self.root;
         let mut level = self.top;
-        let mut permissions = Permissions::all();
+        let mut permissions = Permissions::READ_WRITE;
         loop {
             let entry = memory.read_u64(GuestAddress(table.0 | level.offset(iova)));
             let entry = SecondStageEntry(entry.map_err(|_| self.unreadable(level))?);
             permissions &= entry.permissions();
-            if !request.allowed_by(permissions) {
-                return Err(request.denial());
+            if !demand.allowed_by(permissions) {
+                return Err(demand.denial(permissions));
             }
             let target = entry.target(level, capabilities).map_err(|_| FaultReason::SecondStageReserved)?;
             match (target, level.below()) {

@@ -38,7 +38,7 @@ pub const DONE: u32 = 2;
 pub const QUEUE_ENTRIES: u64 = 256;
 pub const NVME: SourceId = SourceId(0x0100);
 pub const DOMAIN: u16 = 2;
-pub const BOTH: Permissions = Permissions::all();
+pub const BOTH: Permissions = Permissions::READ_WRITE;
 
 pub type Descriptor = [u64; 2];
 

@@ -29,7 +29,7 @@ pub(super) const ALL: &[Mutant] = &[
         name: "hit-ignores-permission",
         why: "A page in the IOTLB may be written although it may only be read, and no fault is recorded.",
         file: "iommu/src/translate.rs",
-        find: "&& request.allowed_by(leaf.permissions)",
+        find: "&& demand.allowed_by(leaf.permissions)",
         replace: "",
         killed_by: Test::unit(
             "iommu",

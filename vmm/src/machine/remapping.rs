@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use devices::{GuestRam, MmioDevice, MsiSink, Remapping, VtdUnit};
 use event_manager::{EventOps, EventSubscriber, Events};
-use iommu::{Capabilities, EntryRange, MsiMessage, Platform, Unit};
+use iommu::{Capabilities, EntryRange, Feature, MsiMessage, Platform, Unit};
 
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -34,7 +34,7 @@ pub(super) fn unit(
     };
     host.check(width, memory)?;
     let whole = Capabilities::legacy(width);
-    let capabilities = if host.is_coherent() { whole } else { whole.without_snoop_control() };
+    let capabilities = if host.is_coherent() { whole } else { whole.without(Feature::SnoopControl) };
     Ok(Remapping::Unit(Arc::new(Unit::new(memory.clone(), capabilities))))
 }
 

@@ -8,7 +8,7 @@ use crate::testing::descriptor::{
 };
 use crate::testing::{DATA, LARGE, Machine, RW};
 use crate::walk::legacy::{self, Mapping};
-use crate::walk::{Request, View};
+use crate::walk::{Demand, View};
 use crate::{Access, GuestAddress, Iova, Permissions, SourceId};
 
 const SOURCES: [SourceId; 4] = [SourceId(0x0100), SourceId(0x0101), SourceId(0x0104), SourceId(0x0200)];
@@ -92,7 +92,7 @@ fn by_the_tables(machine: &Machine, source: SourceId, iova: u64, access: Access)
     match context.mapping {
         Mapping::PassThrough => Ok(iova),
         Mapping::SecondStage(table) => table
-            .walk(&machine.memory, &capabilities, Iova(iova), Request::new(access))
+            .walk(&machine.memory, &capabilities, Iova(iova), Demand::new(access))
             .map(|leaf| leaf.guest.0 | iova & (leaf.level.span() - 1))
             .map_err(|reason| reason as u8),
     }

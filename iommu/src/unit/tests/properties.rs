@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Access;
 use crate::spec::registers::{CAP, ECAP, FRCD, IQA, WINDOW};
 
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ proptest! {
                         let last = guest.0.checked_add(reached.max(1) - 1).unwrap();
                         assert!(last < 0xFEE0_0000 || guest.0 >= 0xFEF0_0000);
                     };
-                    let _ = machine.unit.access(SourceId(source), Iova(iova), length, access, reached);
+                    let _ = machine.unit.access(&Request::new(SourceId(source), access), Iova(iova), length, reached);
                 }
                 Step::Interrupt { source, address, data } => {
                     let request = MsiMessage { address, data };

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::walk::Request;
+use crate::walk::Demand;
 use crate::{Access, MemoryError};
 
 const CAPABILITIES: Capabilities = Capabilities::legacy(39);
@@ -65,8 +65,8 @@ fn leaves_come_in_order_with_their_size_and_permissions() {
         found,
         [
             (0x40_3000, leaf(0x7000, Level::PAGE, Permissions::READ)),
-            (0x60_0000, leaf(0xA0_0000, Level::PAGE_2M, Permissions::all())),
-            (0x4000_0000, leaf(0x4000_0000, Level::PAGE_1G, Permissions::all())),
+            (0x60_0000, leaf(0xA0_0000, Level::PAGE_2M, Permissions::READ_WRITE)),
+            (0x4000_0000, leaf(0x4000_0000, Level::PAGE_1G, Permissions::READ_WRITE)),
         ]
     );
     assert_eq!(outcome, Ok(()));
@@ -145,7 +145,7 @@ proptest! {
             let iova = Iova(upper << 30 | middle << 21 | lower << 12 | 0x123);
             let covering = found.iter().find(|(start, leaf)| iova.0 & !(leaf.level.span() - 1) == *start);
             for access in [Access::Read, Access::Write] {
-                let walked = table().walk(&memory, &CAPABILITIES, iova, Request::new(access)).ok();
+                let walked = table().walk(&memory, &CAPABILITIES, iova, Demand::new(access)).ok();
                 let listed = covering.map(|(_, leaf)| *leaf).filter(|leaf| leaf.permissions.allows(access));
                 prop_assert_eq!(walked, listed);
             }

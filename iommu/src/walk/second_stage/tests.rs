@@ -9,7 +9,7 @@ fn table(root: u64, levels: u8) -> Table {
 }
 
 fn walk(machine: &Machine, root: u64, iova: u64, access: Access) -> Result<Leaf, FaultReason> {
-    table(root, 4).walk(&machine.memory, &CAPABILITIES, Iova(iova), Request::new(access))
+    table(root, 4).walk(&machine.memory, &CAPABILITIES, Iova(iova), Demand::new(access))
 }
 
 #[test]
@@ -21,9 +21,9 @@ fn three_and_four_levels_lead_to_small_and_large_pages() {
             let iova = 0x5A_5A5A_5000 & !(level.span() - 1);
             let large = if level > Level::PAGE { LARGE } else { 0 };
             machine.write_memory(machine.entry(root, levels, iova, level), page | RW | large);
-            let request = Request::new(Access::Write);
+            let request = Demand::new(Access::Write);
             let found = table(root, levels).walk(&machine.memory, &CAPABILITIES, Iova(iova + 0x123), request);
-            let leaf = Leaf { guest: GuestAddress(page), level, permissions: Permissions::all() };
+            let leaf = Leaf { guest: GuestAddress(page), level, permissions: Permissions::READ_WRITE };
             assert_eq!(found, Ok(leaf), "{levels} {level:?}");
         }
     }
@@ -35,7 +35,7 @@ fn an_address_beyond_the_width_does_not_alias_one_within() {
     let root = machine.table();
     machine.write_memory(machine.entry(root, 3, 0, Level::PAGE), DATA | RW);
     let walk =
-        |iova| table(root, 3).walk(&machine.memory, &CAPABILITIES, Iova(iova), Request::new(Access::Read));
+        |iova| table(root, 3).walk(&machine.memory, &CAPABILITIES, Iova(iova), Demand::new(Access::Read));
     assert_eq!(walk(0).unwrap().guest.0, DATA);
     for iova in [1 << 39, 1 << 48, 1 << 63, u64::MAX] {
         assert_eq!(walk(iova), Err(FaultReason::AddressBeyondWidth), "{iova:#x}");
@@ -72,11 +72,11 @@ fn a_read_of_nothing_needs_some_permission_only() {
     let root = machine.table();
     machine.map(root, 0x1000, DATA | W);
     machine.map(root, 0x2000, DATA);
-    let request = Request::of_length(Access::Read, 0, &CAPABILITIES);
+    let request = Demand::of_length(Access::Read, 0, &CAPABILITIES);
     let walk = |iova, request| table(root, 4).walk(&machine.memory, &CAPABILITIES, Iova(iova), request);
     assert!(walk(0x1000, request).is_ok());
     assert_eq!(walk(0x2000, request), Err(FaultReason::ReadDenied));
-    let one_byte = Request::of_length(Access::Read, 1, &CAPABILITIES);
+    let one_byte = Demand::of_length(Access::Read, 1, &CAPABILITIES);
     assert_eq!(walk(0x1000, one_byte), Err(FaultReason::ReadDenied));
 }
 
@@ -151,6 +151,6 @@ fn a_table_that_points_to_itself_ends_at_the_lowest_level() {
     let machine = Machine::new();
     let root = machine.table();
     machine.write_memory(root, root | RW);
-    let leaf = Leaf { guest: GuestAddress(root), level: Level::PAGE, permissions: Permissions::all() };
+    let leaf = Leaf { guest: GuestAddress(root), level: Level::PAGE, permissions: Permissions::READ_WRITE };
     assert_eq!(walk(&machine, root, 0, Access::Read), Ok(leaf));
 }
