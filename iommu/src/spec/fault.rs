@@ -5,6 +5,7 @@ use crate::{Access, Iova, Request, SourceId};
 /// Why a request was refused (§7.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[allow(dead_code, reason = "Every code has its name here, also those of checks that this unit never fails")]
 pub(crate) enum FaultReason {
     /// LRT.2: the root entry is not present.
     RootNotPresent = 0x01,
@@ -30,6 +31,8 @@ pub(crate) enum FaultReason {
     ContextReserved = 0x0B,
     /// LSS.2: a second-stage entry has reserved bits set.
     SecondStageReserved = 0x0C,
+    /// LCT.5: a translation request or a translated request, which the context entry does not allow.
+    TranslationTypeBlocked = 0x0D,
     /// LGN.4: the output lies in the interrupt range.
     InterruptRange = 0x0E,
     /// The interrupt request has reserved bits set.
@@ -46,12 +49,108 @@ pub(crate) enum FaultReason {
     CompatibilityBlocked = 0x25,
     /// The requester is not the one that the interrupt remapping entry names.
     SourceMismatch = 0x26,
+    /// The posted-interrupt descriptor cannot be accessed.
+    PostedDescriptorUnreadable = 0x27,
+    /// The posted-interrupt descriptor has reserved bits set.
+    PostedDescriptorReserved = 0x28,
     /// A write to the interrupt range that is not an interrupt request.
     MalformedRequest = 0x29,
     /// RTA.1: RTADDR_REG names a table mode that there is not.
     TableModeInvalid = 0x30,
     /// RTA.2: a request with PASID in legacy mode.
     PasidInLegacyMode = 0x31,
+    /// RTA.3: a page request in legacy mode.
+    PageRequestInLegacyMode = 0x32,
+    /// SRT.1: the root entry cannot be read (scalable mode, as all that follow).
+    ScalableRootUnreadable = 0x38,
+    /// SRT.2: the half of the root entry is not present.
+    ScalableRootNotPresent = 0x39,
+    /// SRT.3: the half of the root entry has reserved bits set.
+    ScalableRootReserved = 0x3A,
+    /// SCT.1: the context entry cannot be read.
+    ScalableContextUnreadable = 0x40,
+    /// SCT.2: the context entry is not present.
+    ScalableContextNotPresent = 0x41,
+    /// SCT.3: the context entry has reserved bits set.
+    ScalableContextReserved = 0x42,
+    /// SCT.4: the context entry asks for what there is not.
+    ScalableContextInvalid = 0x43,
+    /// SCT.5: a translation request or a translated request without DTE.
+    DeviceTlbDisabled = 0x44,
+    /// SCT.6: a request with PASID without PASIDE.
+    PasidDisabled = 0x45,
+    /// SCT.7: the PASID lies beyond the directory.
+    PasidBeyondDirectory = 0x46,
+    /// SCT.8: a page request without PRE.
+    PageRequestDisabled = 0x47,
+    /// SCT.9: RID_PASID cannot be used.
+    RidPasidInvalid = 0x48,
+    /// SPD.1: the PASID directory entry cannot be read.
+    PasidDirectoryUnreadable = 0x50,
+    /// SPD.2: the PASID directory entry is not present.
+    PasidDirectoryNotPresent = 0x51,
+    /// SPD.3: the PASID directory entry has reserved bits set.
+    PasidDirectoryReserved = 0x52,
+    /// SPT.1: the PASID table entry cannot be read.
+    PasidEntryUnreadable = 0x58,
+    /// SPT.2: the PASID table entry is not present.
+    PasidEntryNotPresent = 0x59,
+    /// SPT.3: the PASID table entry has reserved bits set.
+    PasidEntryReserved = 0x5A,
+    /// SPT.4: the PASID table entry asks for a type, a width or a paging mode that there is not.
+    PasidEntryInvalid = 0x5B,
+    /// SPT.5: a request to execute without ERE.
+    ExecuteDisabled = 0x5C,
+    /// SPT.6: a request with supervisor privilege without SRE.
+    SupervisorDisabled = 0x5D,
+    /// SFS.1: a first-stage entry cannot be read.
+    FirstStageUnreadable = 0x70,
+    /// SFS.2: a first-stage entry is not present.
+    FirstStageNotPresent = 0x71,
+    /// SFS.3: a first-stage entry has reserved bits set.
+    FirstStageReserved = 0x72,
+    /// SFS.4: the top first-stage table cannot be read.
+    FirstStageTopUnreadable = 0x73,
+    /// SFS.5: a first-stage table lies beyond what the second stage can translate.
+    NestedTableBeyondWidth = 0x74,
+    /// SFS.6: the second stage gives no permission to read the top first-stage table.
+    NestedTopReadDenied = 0x75,
+    /// SFS.7: the second stage gives no permission to read a first-stage entry.
+    NestedEntryReadDenied = 0x76,
+    /// SFS.8: the second stage gives no permission to mark a first-stage entry accessed or dirty.
+    NestedEntryWriteDenied = 0x77,
+    /// SSS.1: a second-stage entry cannot be read.
+    ScalableSecondStageUnreadable = 0x78,
+    /// SSS.2: a second-stage entry is not present.
+    ScalableSecondStageNotPresent = 0x79,
+    /// SSS.3: a second-stage entry has reserved bits set.
+    ScalableSecondStageReserved = 0x7A,
+    /// SSS.4: the top second-stage table cannot be read.
+    ScalableSecondStageTopUnreadable = 0x7B,
+    /// SSS.5: a second-stage entry is to be marked by a walk that does not snoop.
+    SecondStageMarkNotSnooped = 0x7C,
+    /// SSS.6: a second-stage entry could not be marked in one piece.
+    SecondStageMarkFailed = 0x7D,
+    /// SGN.1: the address is not canonical.
+    NotCanonical = 0x80,
+    /// SGN.2: a request with user privilege to what is the supervisor's.
+    UserDenied = 0x81,
+    /// SGN.3: no permission to execute.
+    ExecuteDenied = 0x82,
+    /// SGN.4: an address that passes through, or was translated already, lies beyond the host's width.
+    ScalableBeyondHostWidth = 0x83,
+    /// SGN.5: the address lies beyond what the second stage can translate.
+    ScalableBeyondWidth = 0x84,
+    /// SGN.6: no permission to write.
+    ScalableWriteDenied = 0x85,
+    /// SGN.7: no permission to read.
+    ScalableReadDenied = 0x86,
+    /// SGN.8: the address or the output lies in the interrupt range.
+    ScalableInterruptRange = 0x87,
+    /// SFS.9: a first-stage entry is to be marked by a walk that does not snoop.
+    FirstStageMarkNotSnooped = 0x90,
+    /// SFS.10: a first-stage entry could not be marked in one piece.
+    FirstStageMarkFailed = 0x91,
 }
 
 impl FaultReason {
@@ -70,6 +169,13 @@ impl FaultReason {
                 | Self::MalformedRequest
                 | Self::TableModeInvalid
                 | Self::PasidInLegacyMode
+                | Self::PageRequestInLegacyMode
+                | Self::ScalableRootUnreadable
+                | Self::ScalableRootNotPresent
+                | Self::ScalableRootReserved
+                | Self::ScalableContextUnreadable
+                | Self::PasidDirectoryUnreadable
+                | Self::PasidEntryUnreadable
         )
     }
 }
