@@ -13,8 +13,8 @@ pub use builder::{EndpointBuilder, EndpointError};
 use crate::config_space::register;
 use crate::header::STATUS_INTERRUPT;
 use crate::{
-    BAR_COUNT, BarRange, Bars, Command, ConfigSpace, Delivery, Express, Message, Msi, Msix, MsixChange,
-    PowerManagement,
+    Ats, BAR_COUNT, BarRange, Bars, Command, ConfigSpace, Delivery, Express, Message, Msi, Msix, MsixChange,
+    PageRequestInterface, PasidCapability, PowerManagement,
 };
 
 /// What a write to an [`Endpoint`] asks of its device model, in the order in which to do it.
@@ -31,6 +31,22 @@ pub struct Effects {
     pub vectors: Range<u16>,
 }
 
+/// What software lets a function do of translation services; nothing of what the function does not offer.
+#[expect(clippy::struct_excessive_bools, reason = "They are independent bits of the capabilities")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TranslationServices {
+    /// Translation requests and translated requests.
+    pub translations: bool,
+    /// How many page requests may be unanswered.
+    pub page_requests: u32,
+    /// PASIDs in requests.
+    pub pasids: bool,
+    /// Requests to execute in the address space of a PASID.
+    pub execute: bool,
+    /// Requests with privilege in the address space of a PASID.
+    pub privileged: bool,
+}
+
 /// The configuration side of one emulated function. All methods may be called from any thread.
 pub struct Endpoint {
     state: Mutex<State>,
@@ -39,7 +55,16 @@ pub struct Endpoint {
     msix: Option<MsixPlace>,
     power: Option<PowerManagement>,
     express: Option<Express>,
+    services: Services,
     wire: Option<Wire>,
+}
+
+/// The capabilities of translation services that the function has.
+#[derive(Clone, Copy, Default)]
+struct Services {
+    ats: Option<Ats>,
+    pasid: Option<PasidCapability>,
+    pages: Option<PageRequestInterface>,
 }
 
 /// What drives the function's share of its INTx wire.
@@ -79,6 +104,9 @@ impl Endpoint {
         let reset = self.express.is_some_and(|express| express.take_reset_request(config));
         if let (Some(power), Some(before)) = (self.power, power_before) {
             power.settle(config, before);
+        }
+        if let Some(pages) = self.services.pages {
+            pages.settle(config);
         }
         let mut change = MsixChange::default();
         if let Some(msi) = self.msi {
@@ -177,6 +205,31 @@ impl Endpoint {
     /// requests through.
     pub fn bus_master(&self) -> bool {
         self.masters(&self.state())
+    }
+
+    /// What software lets the function do of translation services.
+    pub fn translation_services(&self) -> TranslationServices {
+        let config = &self.state().config;
+        let Services { ats, pasid, pages } = self.services;
+        TranslationServices {
+            translations: ats.is_some_and(|ats| ats.is_enabled(config)),
+            page_requests: pages.map_or(0, |pages| pages.granted(config)),
+            pasids: pasid.is_some_and(|pasid| pasid.is_enabled(config)),
+            execute: pasid.is_some_and(|pasid| pasid.may_execute(config)),
+            privileged: pasid.is_some_and(|pasid| pasid.may_be_privileged(config)),
+        }
+    }
+
+    /// Shows in the status of page requests how a response was wrong, if it was.
+    pub fn show_page_response(&self, expected: bool, failure: bool) {
+        let Some(pages) = self.services.pages else { return };
+        let config = &mut self.state().config;
+        if !expected {
+            pages.show_unexpected_group(config);
+        }
+        if failure {
+            pages.show_failure(config);
+        }
     }
 
     /// The command register.

@@ -63,9 +63,12 @@ mod topology;
 
 pub use assign::AssignError;
 pub use bar::{Bar, BarError, BarKind, Bars, ROM_BAR};
-pub use capability::{Express, ExpressKind, Msi, Msix, MsixChange, PowerManagement, VectorState};
+pub use capability::{
+    Ats, Express, ExpressKind, Msi, Msix, MsixChange, PageRequestInterface, PasidCapability, PowerManagement,
+    VectorState,
+};
 pub use config_space::{CONFIG_SPACE_SIZE, ConfigSpace, NoRoom, Register};
-pub use endpoint::{Effects, Endpoint, EndpointBuilder, EndpointError};
+pub use endpoint::{Effects, Endpoint, EndpointBuilder, EndpointError, TranslationServices};
 pub use function::{BAR_COUNT, BarRange, BarSpace, Function};
 pub use header::{Command, Identity, InterruptPin};
 pub use interrupt::InterruptWire;

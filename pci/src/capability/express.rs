@@ -35,6 +35,9 @@ const DEVICE_CONTROL: u16 = 1 << 4 | 1 << 11 | 0b010 << 12;
 const DEVICE_CONTROL_WRITABLE: u32 = 0x79FF;
 const RESET_FUNCTION: u16 = 1 << 15;
 
+/// Device Capabilities 2, upper half: requests may carry one end-to-end prefix, which is where a PASID stands.
+const PREFIXES: u16 = 1 << 5 | 1 << 6;
+
 const LINK_ACTIVE_REPORTING: u32 = 1 << 20;
 const ASPM_OPTIONALITY: u32 = 1 << 22;
 const LINK_DISABLE: u16 = 1 << 4;
@@ -53,6 +56,7 @@ const DEVICE_CONTROL_AT: u16 = 0x08;
 const LINK_CONTROL_AT: u16 = 0x10;
 const LINK_STATUS_AT: u16 = 0x12;
 const SLOT_STATUS_AT: u16 = 0x1A;
+const DEVICE_CAPABILITIES_2_HIGH_AT: u16 = 0x26;
 
 /// The PCI Express capability of one function; its registers are in [`ConfigSpace`].
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +105,11 @@ impl Express {
             Register::u32(0),
         ];
         let at = config.add_capability(id::EXPRESS, &body)?;
-        Ok(Self { at })
+        let express = Self { at };
+        if slot.is_some() {
+            express.carry_prefixes(config);
+        }
+        Ok(express)
     }
 
     /// Ends a write to configuration space: says whether it asked for a function-level reset, and clears
@@ -111,6 +119,12 @@ impl Express {
         let control = config.u16(at);
         config.set_u16(at, control & !RESET_FUNCTION);
         control & RESET_FUNCTION != 0
+    }
+
+    /// Says that requests of this function, or through it, may carry a PASID. Root ports always carry it.
+    pub(crate) fn carry_prefixes(self, config: &mut ConfigSpace) {
+        let at = self.at + DEVICE_CAPABILITIES_2_HIGH_AT;
+        config.preset_u16(at, config.u16(at) | PREFIXES);
     }
 
     /// Whether software has taken the link of this root port down.

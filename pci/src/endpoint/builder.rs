@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::{Endpoint, MsixPlace, State, Wire};
+use super::{Endpoint, MsixPlace, Services, State, Wire};
 use crate::config_space::NoRoom;
 use crate::{
-    Bar, BarError, Bars, ConfigSpace, Express, ExpressKind, Identity, InterruptPin, Msi, Msix,
-    PowerManagement, Register,
+    Ats, Bar, BarError, Bars, ConfigSpace, Express, ExpressKind, Identity, InterruptPin, Msi, Msix,
+    PageRequestInterface, PasidCapability, PowerManagement, Register,
 };
 
 /// Why a function cannot be laid out as asked.
@@ -37,6 +37,7 @@ pub struct EndpointBuilder {
     msix: Option<MsixPlace>,
     power: Option<PowerManagement>,
     express: Option<Express>,
+    services: Services,
     wire: Option<Wire>,
 }
 
@@ -50,6 +51,7 @@ impl EndpointBuilder {
             msix: None,
             power: None,
             express: None,
+            services: Services::default(),
             wire: None,
         }
     }
@@ -118,6 +120,28 @@ impl EndpointBuilder {
         Ok(self)
     }
 
+    /// Adds address translation services.
+    pub fn ats(&mut self) -> Result<&mut Self, EndpointError> {
+        self.services.ats = Some(Ats::add(&mut self.config)?);
+        Ok(self)
+    }
+
+    /// Adds PASIDs of 20 bits, with execute and privilege; after the PCI Express capability, which says that
+    /// requests may carry them.
+    pub fn pasid(&mut self) -> Result<&mut Self, EndpointError> {
+        self.services.pasid = Some(PasidCapability::add(&mut self.config)?);
+        if let Some(express) = self.express {
+            express.carry_prefixes(&mut self.config);
+        }
+        Ok(self)
+    }
+
+    /// Adds page requests, of which at most `capacity` are unanswered.
+    pub fn page_requests(&mut self, capacity: u32) -> Result<&mut Self, EndpointError> {
+        self.services.pages = Some(PageRequestInterface::add(&mut self.config, capacity)?);
+        Ok(self)
+    }
+
     /// Adds any other capability, its registers following ID and next pointer without gaps; gives its
     /// offset.
     pub fn capability(&mut self, id: u8, body: &[Register]) -> Result<u16, EndpointError> {
@@ -144,6 +168,7 @@ impl EndpointBuilder {
             msix: self.msix,
             power: self.power,
             express: self.express,
+            services: self.services,
             wire: self.wire,
         }
     }

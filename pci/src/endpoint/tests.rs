@@ -179,3 +179,40 @@ fn msix_structures_must_lie_in_memory_bars_and_apart() {
     assert!(refused((0, 0), (0, 0x80)));
     assert!(!refused((0, 0), (0, 0x100)));
 }
+
+#[test]
+fn translation_services_are_what_software_enables() {
+    let mut builder = EndpointBuilder::new(&IDENTITY);
+    builder.express(ExpressKind::IntegratedEndpoint, true).unwrap();
+    builder.ats().unwrap().pasid().unwrap().page_requests(64).unwrap();
+    let endpoint = builder.build();
+    // Requests may carry a prefix: bit 21 of Device Capabilities 2.
+    assert_eq!(read16(&endpoint, 0x40 + 0x26), 0b110_0000);
+    assert_eq!([0x100, 0x108, 0x110].map(|at| read16(&endpoint, at)), [0x0F, 0x1B, 0x13]);
+    assert_eq!(endpoint.translation_services(), TranslationServices::default());
+    let _ = write16(&endpoint, 0x106, 1 << 15);
+    let _ = write16(&endpoint, 0x10E, 0b011);
+    let _ = write16(&endpoint, 0x11C, 100);
+    let _ = write16(&endpoint, 0x114, 1);
+    let expected = TranslationServices {
+        translations: true,
+        page_requests: 64,
+        pasids: true,
+        execute: true,
+        privileged: false,
+    };
+    assert_eq!(endpoint.translation_services(), expected);
+    endpoint.show_page_response(false, true);
+    assert_eq!(read16(&endpoint, 0x116), 1 << 15 | 0b11);
+    endpoint.reset();
+    assert_eq!(endpoint.translation_services(), TranslationServices::default());
+}
+
+#[test]
+fn execute_and_privilege_mean_nothing_without_pasids() {
+    let mut builder = EndpointBuilder::new(&IDENTITY);
+    builder.pasid().unwrap();
+    let endpoint = builder.build();
+    let _ = write16(&endpoint, 0x106, 0b110);
+    assert_eq!(endpoint.translation_services(), TranslationServices::default());
+}
