@@ -44,3 +44,8 @@ pub use shadow::{Attachment, Audit, Extent, Statistics};
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
 pub use unit::{Blocked, Resolution, Unit};
 pub use vm_memory::GuestAddress;
+
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

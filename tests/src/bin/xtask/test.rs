@@ -22,6 +22,8 @@ impl Test {
             "clippy",
             cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         )?;
+        // Examples in documentation, which the runner of the other tests does not know.
+        step("examples", cargo(&["test", "--quiet", "--package", "iommu", "--doc"]))?;
         let skipped = skip::Record::start(target_folder().join("skipped"))?;
         let mut missing = Vec::new();
         if has("deny") {
