@@ -1,8 +1,12 @@
 //! What a unit can do: the capability registers, built by name.
 
+mod names;
+
 use crate::spec::registers::{FRCD, FRCD_COUNT, IVA};
 use crate::spec::second_stage::Level;
 use crate::spec::{bits, mask};
+
+pub use names::UnknownFeature;
 
 /// The values of CAP_REG and ECAP_REG (§11.4.2, §11.4.3) and what follows from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -119,6 +119,18 @@ impl Guest {
         self
     }
 
+    /// With the remapping unit's `profile`, as the command line names it; Portcullis only.
+    #[must_use]
+    pub fn profile(self, profile: &str) -> Self {
+        self.option(&format!("--iommu-profile {profile}"))
+    }
+
+    /// With `features` added to the profile or taken from it, such as `+posted-interrupts`; Portcullis only.
+    #[must_use]
+    pub fn features(self, features: &str) -> Self {
+        self.option(&format!("--iommu-features {features}"))
+    }
+
     /// With L1's function at `address` assigned to it.
     #[must_use]
     pub fn assign(mut self, address: &str) -> Self {
@@ -268,6 +280,13 @@ mod tests {
              --cmdline 'console=ttyS0 quiet panic=-1 iommu=pt a='\\''b c'\\''' \
              --cpus 1 --memory 1024M --vfio 0000:00:05.0"
         );
+    }
+
+    #[test]
+    fn profile_and_features_of_the_unit_are_flags() {
+        let command = Guest::new("").profile("full").features("+posted-interrupts,-queue").command();
+        let flags = "--iommu-profile full --iommu-features +posted-interrupts,-queue";
+        assert!(command.ends_with(flags), "{command}");
     }
 
     #[test]

@@ -59,6 +59,9 @@ Examples:
   The same from a file (memory = \"6G\", device = [\"edu,addr=04.0\"], …):
     portcullis run --config vm.toml
 
+  Scalable mode instead of legacy mode, with posted interrupts, which no profile has by itself:
+    portcullis run --kernel vmlinuz --iommu-profile full --iommu-features=+posted-interrupts --device edu
+
 The guest's serial port is this terminal: Ctrl-A x quits, Ctrl-A h lists the keys.
 Exit code: 0 after power-off or reboot, 2N+1 where the guest wrote N to port 0xf4, 2 for a machine that
 cannot be built, 1 where it could not go on.";
@@ -80,5 +83,18 @@ mod tests {
         let Command::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command;
         let config = run.config().unwrap();
         assert_eq!((config.cpus, config.memory, config.vfio.len()), (2, 1 << 30, 1));
+    }
+
+    #[test]
+    fn a_feature_that_goes_is_not_taken_for_a_flag() {
+        for line in [
+            "portcullis run --kernel K --iommu-features -pass-through,+posted-interrupts",
+            "portcullis run --kernel K --iommu-features=-pass-through,+posted-interrupts",
+        ] {
+            let Command::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command;
+            let capabilities = run.config().unwrap().unit.capabilities(48);
+            assert!(!capabilities.has(iommu::Feature::PassThrough));
+            assert!(capabilities.has(iommu::Feature::PostedInterrupts));
+        }
     }
 }

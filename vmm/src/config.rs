@@ -1,6 +1,7 @@
 //! What the user asked for: one description, from flags, from a TOML file, or from both.
 
 mod parse;
+mod unit;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 pub use parse::{
     DeviceKind, DeviceSpec, HostFunction, IommuChoice, ModuleSpec, Placement, RmrrSpec, Size, VfioSpec,
 };
+pub use unit::{FeatureChanges, ProfileChoice, UnitSpec};
 
 use crate::memory::PageSize;
 
@@ -60,7 +62,17 @@ pub struct Options {
     #[arg(long, value_name = "KIND")]
     pub iommu: Option<IommuChoice>,
 
-    /// Address width of the remapping unit in bits, 39 or 48 [default: the widest the host can follow]
+    /// What the remapping unit can do: `legacy` or `second-stage`, which work with --vfio, or
+    /// `first-stage` or `full`, for emulated devices [default: legacy]
+    #[arg(long, value_name = "NAME")]
+    pub iommu_profile: Option<ProfileChoice>,
+
+    /// Features that the profile gets or loses, as in `+posted-interrupts,-pass-through`
+    #[arg(long, value_name = "±NAME[,±NAME]…", allow_hyphen_values = true)]
+    pub iommu_features: Option<FeatureChanges>,
+
+    /// Address width of the remapping unit in bits: 39, 48 or 57 [default: 48, or 39 where the host
+    /// cannot follow more]
     #[arg(long, value_name = "BITS")]
     pub iommu_width: Option<u8>,
 
@@ -105,8 +117,8 @@ pub struct Config {
     pub devices: Vec<DeviceSpec>,
     /// Whether there is a remapping unit.
     pub iommu: IommuChoice,
-    /// Its width, if the user insists.
-    pub iommu_width: Option<u8>,
+    /// What it can do.
+    pub unit: UnitSpec,
     /// The IOAPIC's requester ID.
     pub ioapic_id: pci::Bdf,
     /// Reserved memory regions.
@@ -183,6 +195,8 @@ impl Options {
             vfio: join(file.vfio, self.vfio),
             devices: join(file.devices, self.devices),
             iommu: self.iommu.or(file.iommu),
+            iommu_profile: self.iommu_profile.or(file.iommu_profile),
+            iommu_features: self.iommu_features.or(file.iommu_features),
             iommu_width: self.iommu_width.or(file.iommu_width),
             ioapic_id: self.ioapic_id.or(file.ioapic_id),
             rmrr: join(file.rmrr, self.rmrr),
@@ -213,15 +227,15 @@ impl Options {
             Some(0x4000_0000) => PageSize::Huge1G,
             Some(_) => return invalid("Huge pages come in two sizes: --hugepages takes 2M or 1G".into()),
         };
-        if let Some(width) = self.iommu_width
-            && width != 39
-            && width != 48
-        {
-            return invalid(format!(
-                "A remapping unit of {width} bits does not exist: --iommu-width takes 39 or 48"
-            ));
-        }
         let iommu = self.iommu.unwrap_or_default();
+        let unit = UnitSpec {
+            profile: self.iommu_profile.unwrap_or_default(),
+            features: self.iommu_features.unwrap_or_default(),
+            width: self.iommu_width,
+        };
+        if iommu == IommuChoice::Vtd {
+            unit.check(!self.vfio.is_empty()).map_err(ConfigError::Invalid)?;
+        }
         if iommu == IommuChoice::Off && !self.rmrr.is_empty() {
             return invalid(
                 "Reserved memory regions are described by the remapping unit: drop --rmrr or --iommu off"
@@ -251,7 +265,7 @@ impl Options {
             vfio: self.vfio,
             devices: self.devices,
             iommu,
-            iommu_width: self.iommu_width,
+            unit,
             ioapic_id,
             rmrr: self.rmrr,
             allow_unsafe_interrupts: self.allow_unsafe_interrupts,

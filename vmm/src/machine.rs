@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use devices::vfio::VfioFunction;
 use devices::{GuestRam, Remapping};
-use iommu::SourceId;
+use iommu::{Feature, SourceId};
 use pci::{RootComplex, Windows};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -115,10 +115,11 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
         cpus: config.cpus,
         high_window,
         root_devices: described::root_devices(&pci),
-        remapping: match config.iommu {
-            IommuChoice::Off => None,
-            IommuChoice::Vtd => Some(firmware::Unit {
+        remapping: match &parts.remapping {
+            Remapping::Absent => None,
+            Remapping::Unit(unit) => Some(firmware::Unit {
                 address_bits,
+                interrupt_remapping: unit.capabilities().has(Feature::InterruptRemapping),
                 scopes: described::scopes(&pci),
                 ioapic: config.ioapic_id,
                 reserved,
@@ -135,6 +136,11 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     let entry = boot::load(&boot_request(config), &parts.memory, &map, tables.rsdp())?;
 
     let bus = chipset.bus(pci.clone(), &parts.remapping);
+    let topology = Topology {
+        count: config.cpus,
+        x2apic: remapping::takes_x2apic(&parts.remapping),
+        tsc_deadline: vm.tsc_deadline,
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let mut machine = Machine {
         vcpus: Vec::new(),
@@ -147,7 +153,7 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
         _host: host,
         vm,
     };
-    machine.add_processors(config, &Arc::new(bus), &entry, &chipset)?;
+    machine.add_processors(topology, &Arc::new(bus), &entry, &chipset)?;
     Ok(machine)
 }
 
@@ -165,15 +171,12 @@ fn boot_request(config: &Config) -> boot::Request {
 impl Machine {
     fn add_processors(
         &mut self,
-        config: &Config,
+        topology: Topology,
         bus: &Arc<Bus>,
         entry: &boot::Entry,
         chipset: &chipset::Chipset,
     ) -> Result<(), BuildError> {
-        // Xen takes x2APIC in CPUID for leave to write x2APIC-format remapping entries. Our unit always has
-        // extended interrupt mode, so the two go together.
-        let topology = Topology { count: config.cpus, x2apic: true, tsc_deadline: self.vm.tsc_deadline };
-        for id in 0..config.cpus {
+        for id in 0..topology.count {
             let fd = self.vm.fd.create_vcpu(id.into()).map_err(KvmError::at("create a processor"))?;
             let leaves = cpuid::for_processor(&self.vm.cpuid, id, topology).map_err(|_| {
                 BuildError::Invalid("The host's processor has more CPUID leaves than KVM takes".into())

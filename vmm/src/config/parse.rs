@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use pci::Bdf;
 
+use super::unit::{FeatureChanges, ProfileChoice};
+
 /// Makes a type that has `FromStr` readable from a TOML string.
 macro_rules! from_string {
     ($($type:ty),*) => {$(
@@ -16,7 +18,7 @@ macro_rules! from_string {
         }
     )*};
 }
-from_string!(Size, ModuleSpec, VfioSpec, DeviceSpec, RmrrSpec, IommuChoice);
+from_string!(Size, ModuleSpec, VfioSpec, DeviceSpec, RmrrSpec, IommuChoice, ProfileChoice, FeatureChanges);
 
 /// A number of bytes: `512M`, `0x1000`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]

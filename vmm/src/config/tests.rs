@@ -74,6 +74,8 @@ fn every_flag_is_a_toml_key_and_flags_win_over_the_file() {
         memory = "1G"
         vfio = ["0000:03:00.0"]
         device = ["edu"]
+        iommu-profile = "second-stage"
+        iommu-features = "+posted-interrupts"
         "#,
     )
     .unwrap();
@@ -81,6 +83,8 @@ fn every_flag_is_a_toml_key_and_flags_win_over_the_file() {
     let config = flags.over(file).check().unwrap();
     assert_eq!((config.cpus, config.memory), (4, 1 << 30));
     assert_eq!((config.vfio.len(), config.devices.len()), (1, 2));
+    assert_eq!(config.unit.profile, parse("second-stage"));
+    assert_eq!(config.unit.features, parse("+posted-interrupts"));
 }
 
 #[test]
@@ -92,11 +96,13 @@ fn a_key_that_does_not_exist_is_an_error() {
 fn what_cannot_be_is_refused_with_one_sentence() {
     let kernel = Some("k".into());
     let base = || Options { kernel: kernel.clone(), ..Options::default() };
-    let cases: [(Options, &str); 5] = [
+    let vfio = vec![parse("0000:03:00.0")];
+    let cases: [(Options, &str); 6] = [
         (Options::default(), "--kernel"),
         (Options { cpus: Some(65), ..base() }, "1 to 64"),
         (Options { memory: Some(Size(1 << 20)), ..base() }, "too small"),
-        (Options { iommu_width: Some(57), ..base() }, "39 or 48"),
+        (Options { iommu_width: Some(40), ..base() }, "39, 48 or 57"),
+        (Options { vfio, iommu_profile: Some(parse("full")), ..base() }, "legacy or second-stage"),
         (Options { ioapic_id: Some("00:00.0".into()), ..base() }, "must not be"),
     ];
     for (options, hint) in cases {

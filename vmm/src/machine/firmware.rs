@@ -28,6 +28,8 @@ pub(super) struct Unit {
     pub(super) address_bits: u8,
     /// Everything behind it: PCI functions and bridges.
     pub(super) scopes: Vec<Scope>,
+    /// Whether it remaps interrupts.
+    pub(super) interrupt_remapping: bool,
     /// Requester ID of the IOAPIC.
     pub(super) ioapic: pci::Bdf,
     /// Memory that must stay mapped one to one for a device: first address, length, the device.
@@ -40,6 +42,7 @@ impl Unit {
         scopes.push(Scope::ioapic(IOAPIC_ID, self.ioapic.0));
         let unit = Drhd { segment: 0, base: layout::VTD_START, window_order: 0, include_all: false, scopes };
         let mut dmar = Dmar::new(self.address_bits, vec![unit]);
+        dmar.interrupt_remapping = self.interrupt_remapping;
         dmar.reserved_memory = self
             .reserved
             .into_iter()

@@ -4,21 +4,16 @@ use std::sync::Arc;
 
 use devices::{GuestRam, MmioDevice, MsiSink, Remapping, VtdUnit};
 use event_manager::{EventOps, EventSubscriber, Events};
-use iommu::{Capabilities, EntryRange, Feature, MsiMessage, Platform, Unit};
+use iommu::{EntryRange, Feature, MsiMessage, Platform, Unit};
 
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::BuildError;
 use super::host::FromHost;
-use crate::config::Config;
+use crate::config::{Config, UnitSpec};
 use crate::event_loop::EventLoop;
 use crate::interrupts::{KvmMsi, RouteTable};
-
-/// The widest unit there is in legacy mode.
-const WIDEST: u8 = 48;
-/// The narrower width, for hosts that cannot follow.
-const NARROW: u8 = 39;
 
 /// Makes the unit, as wide as the host can follow and the machine has addresses for.
 pub(super) fn unit(
@@ -27,15 +22,27 @@ pub(super) fn unit(
     memory: &Arc<GuestRam>,
 ) -> Result<Remapping, BuildError> {
     let followed = host.width()?;
-    let width = match config.iommu_width {
+    let width = match config.unit.width {
         Some(width) => width,
-        None if followed.is_none_or(|host| host >= WIDEST) => WIDEST,
-        None => NARROW,
+        None if followed.is_none_or(|host| host >= UnitSpec::WIDEST) => UnitSpec::WIDEST,
+        None => UnitSpec::NARROW,
     };
     host.check(width, memory)?;
-    let whole = Capabilities::legacy(width);
+    let whole = config.unit.capabilities(width);
     let capabilities = if host.is_coherent() { whole } else { whole.without(Feature::SnoopControl) };
     Ok(Remapping::Unit(Arc::new(Unit::new(memory.clone(), capabilities))))
+}
+
+/// Whether processors may have x2APICs. Xen takes x2APIC in CPUID for leave to write x2APIC-format remapping
+/// entries: where interrupts are remapped it goes together with extended interrupt mode.
+pub(super) fn takes_x2apic(remapping: &Remapping) -> bool {
+    match remapping {
+        Remapping::Absent => true,
+        Remapping::Unit(unit) => {
+            let capabilities = unit.capabilities();
+            !capabilities.has(Feature::InterruptRemapping) || capabilities.has(Feature::ExtendedInterruptMode)
+        }
+    }
 }
 
 /// Tells the unit where interrupts go, and has the event loop take over where a vCPU has worked on the

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Mutex;
 
 use devices::vfio::{Signal, VectorRoutes};
-use iommu::{GuestAddress, SourceId};
+use iommu::{Capabilities, GuestAddress, SourceId};
 use pci::{BusNumber, Location};
 use vm_memory::Bytes;
 use vmm_sys_util::eventfd::EventFd;
@@ -176,4 +176,17 @@ fn a_switch_a_new_table_and_a_reset_leave_no_old_route() {
     assert_eq!(setup.routes(), []);
     setup.unit.reset();
     assert_eq!(setup.routes(), [REQUEST]);
+}
+
+#[test]
+fn x2apic_goes_together_with_extended_interrupt_mode() {
+    let with = |features: &[Feature]| {
+        let memory = Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap());
+        let whole = Capabilities::legacy(48);
+        let capabilities = features.iter().fold(whole, |some, feature| some.without(*feature));
+        takes_x2apic(&Remapping::Unit(Arc::new(VtdUnit::new(memory, capabilities))))
+    };
+    assert!(takes_x2apic(&Remapping::Absent) && with(&[]));
+    assert!(!with(&[Feature::ExtendedInterruptMode]));
+    assert!(with(&[Feature::ExtendedInterruptMode, Feature::InterruptRemapping]));
 }
