@@ -15,7 +15,7 @@ pub mod vfio;
 mod virtio;
 
 pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
-pub use bus_master::{BusMaster, DmaError, Remapping, VtdUnit};
+pub use bus_master::{Attributes, BusMaster, DmaError, Remapping, Requests, VtdUnit};
 pub use edu::Edu;
 pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
 pub use virtio::{Disk, DiskError, VirtioError, VirtioFunction};

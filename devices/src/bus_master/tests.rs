@@ -1,5 +1,10 @@
 mod remapping;
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use iommu::{GuestAddress, Pasid};
+use vm_memory::Bytes;
+
 use super::*;
 use crate::testing::Bench;
 
@@ -140,4 +145,64 @@ fn no_translation_leads_to_the_interrupt_range() {
     let (bench, _unit) = Bench::behind_unit(&[(0x8000, 0xFEE0_0000)]);
     assert!(bench.master.write(Iova(0x8000), &[0; 4]).is_err());
     assert!(bench.interrupts.take().is_empty());
+}
+
+#[test]
+fn memory_computes_for_a_device() {
+    let Bench { master, memory, .. } = bench();
+    let requests = master.requests(Attributes::default());
+    memory.write_obj(5u64, GuestAddress(0x1008)).unwrap();
+    let add = |word: &AtomicU64| word.fetch_add(3, Ordering::SeqCst);
+    assert_eq!(requests.atomic(Iova(0x1008), add), Ok(5));
+    let exchange = |word: &AtomicU32| {
+        word.compare_exchange(8, 1, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|found| found)
+    };
+    assert_eq!(requests.atomic(Iova(0x1008), exchange), Ok(8));
+    assert_eq!(memory.read_obj::<u64>(GuestAddress(0x1008)).unwrap(), 1);
+    assert_eq!(requests.atomic(Iova(0x1004), add), Err(DmaError::Unreachable(0x1004)));
+    assert_eq!(requests.atomic(Iova(0x3000), add), Err(DmaError::Unreachable(0x3000)));
+}
+
+#[test]
+fn an_atomic_operation_needs_both_permissions() {
+    // 0x9000 is read-only.
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x2_0000), (0x9000, 0x1_0000)]);
+    bench.memory.write_obj(0x1_0001_u64, GuestAddress(0x5048)).unwrap();
+    let requests = bench.master.requests(Attributes::default());
+    let add = |word: &AtomicU64| word.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(requests.atomic(Iova(0x8000), add), Ok(0));
+    assert_eq!(requests.atomic(Iova(0x9000), add), Err(DmaError::Blocked(Blocked { reason: 5 })));
+    assert_eq!(fault(&unit), Some((5, 0x9000)));
+}
+
+#[test]
+fn a_request_for_no_bytes_is_judged() {
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x2_0000)]);
+    let requests = bench.master.requests(Attributes::default());
+    assert_eq!(requests.touch(Iova(0x8000)), Ok(()));
+    assert_eq!(fault(&unit), None);
+    assert_eq!(requests.touch(Iova(0x9000)), Err(DmaError::Blocked(Blocked { reason: 6 })));
+}
+
+#[test]
+fn without_a_unit_nobody_knows_pasids() {
+    let Bench { master, .. } = bench();
+    let pasid = Attributes { pasid: Some(Pasid(1)), ..Attributes::default() };
+    let translated = Attributes { translated: true, ..Attributes::default() };
+    for attributes in [pasid, translated] {
+        let requests = master.requests(attributes);
+        assert_eq!(requests.read(Iova(0x1000), &mut [0]), Err(DmaError::Unreachable(0x1000)));
+        // Not an interrupt either.
+        assert_eq!(requests.write(Iova(0xFEE0_0000), &[0; 4]), Err(DmaError::Unreachable(0xFEE0_0000)));
+    }
+}
+
+#[test]
+fn a_pasid_reaches_the_unit() {
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x2_0000)]);
+    let attributes = Attributes { pasid: Some(Pasid(5)), ..Attributes::default() };
+    let refused = bench.master.requests(attributes).read(Iova(0x8000), &mut [0]);
+    // Legacy mode has no PASIDs.
+    assert_eq!(refused, Err(DmaError::Blocked(Blocked { reason: 0x31 })));
+    assert_eq!(fault(&unit), Some((0x31, 0x8000)));
 }
