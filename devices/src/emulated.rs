@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iommu::MsiMessage;
-use pci::{BAR_COUNT, BarRange, Delivery, Effects, Endpoint, Message};
+use pci::{BAR_COUNT, BarRange, Delivery, Effects, Endpoint, Message, TranslationServices};
 
 use crate::BusMaster;
 
@@ -67,6 +67,11 @@ impl EmulatedFunction {
     /// Whether MSI or MSI-X is on. If not, only [`Self::set_intx`] is heard.
     pub(crate) fn uses_messages(&self) -> bool {
         self.endpoint.uses_messages()
+    }
+
+    /// What software lets the function do of translation services.
+    pub(crate) fn translation_services(&self) -> TranslationServices {
+        self.endpoint.translation_services()
     }
 
     /// Sends the message of `vector`, if messages are on; keeps it pending while it is masked.

@@ -9,6 +9,7 @@ mod edu;
 mod emulated;
 mod interrupt;
 pub mod platform;
+mod probe;
 #[cfg(test)]
 mod testing;
 pub mod vfio;
@@ -18,6 +19,7 @@ pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
 pub use bus_master::{Attributes, BusMaster, DmaError, Remapping, Requests, VtdUnit};
 pub use edu::Edu;
 pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
+pub use probe::{Probe, ProbeError};
 pub use virtio::{Disk, DiskError, VirtioError, VirtioFunction};
 
 /// Guest RAM, shared by every device.

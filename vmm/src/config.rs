@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "0000:BB:DD.F[,addr=DD.F]")]
     pub vfio: Vec<VfioSpec>,
 
-    /// Emulated device: `edu[,addr=DD.F][,port=on][,dma-mask=N]` or
+    /// Emulated device: `edu[,addr=DD.F][,port=on][,dma-mask=N]`, `probe[,addr=DD.F][,port=on]` or
     /// `virtio-blk,path=FILE[,readonly=on][,addr=DD.F][,port=on]`; may be repeated
     #[arg(long = "device", value_name = "KIND[,KEY=VALUE]…")]
     #[serde(rename = "device")]

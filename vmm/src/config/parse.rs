@@ -142,6 +142,8 @@ pub enum DeviceKind {
         /// Address bits its DMA engine drives.
         dma_mask: u64,
     },
+    /// The device that sends any request a script tells it to.
+    Probe,
     /// A disk.
     VirtioBlk {
         /// The image.
@@ -169,11 +171,14 @@ impl FromStr for DeviceSpec {
                 };
                 DeviceKind::Edu { dma_mask }
             }
+            "probe" => DeviceKind::Probe,
             "virtio-blk" => DeviceKind::VirtioBlk {
                 path: keys.take("path").ok_or("A virtio-blk device needs an image: add path=FILE")?.into(),
                 read_only: keys.switch("readonly")?,
             },
-            other => return Err(format!("There is no device `{other}`: the kinds are edu and virtio-blk")),
+            other => {
+                return Err(format!("There is no device `{other}`: the kinds are edu, probe and virtio-blk"));
+            }
         };
         keys.finish(text)?;
         Ok(Self { placement, kind })

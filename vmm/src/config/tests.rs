@@ -27,7 +27,7 @@ fn devices_say_where_they_stand_and_what_they_are() {
     assert_eq!(edu.kind, DeviceKind::Edu { dma_mask: 0xFFFF_FFFF });
     assert_eq!(parse::<DeviceSpec>("edu,port=on").placement, Placement::Port);
     for (wrong, hint) in [
-        ("frobnicator", "edu and virtio-blk"),
+        ("frobnicator", "edu, probe and virtio-blk"),
         ("virtio-blk", "path=FILE"),
         ("edu,speed=9", "speed"),
         ("edu,addr=04.0,port=on", "drop"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
-use devices::{BusMaster, Disk, Edu, InterruptLine, Remapping, VirtioFunction};
+use devices::{BusMaster, Disk, Edu, InterruptLine, Probe, Remapping, VirtioFunction};
 use pci::{Bus, ExpressKind, InterruptPin, PlaceError, RootComplex, RootPortError, Slot};
 
 use super::chipset::Chipset;
@@ -46,6 +46,7 @@ impl<'a> Builder<'a> {
     pub(super) fn emulated(&mut self, spec: &DeviceSpec) -> Result<(), BuildError> {
         let name = match &spec.kind {
             DeviceKind::Edu { .. } => "edu",
+            DeviceKind::Probe => "probe",
             DeviceKind::VirtioBlk { .. } => "virtio-blk",
         };
         let (slot, kind) = self.slot(name, spec.placement)?;
@@ -55,6 +56,10 @@ impl<'a> Builder<'a> {
                 let edu =
                     Edu::new(self.master(&slot), line, kind, *dma_mask).map_err(BuildError::device(name))?;
                 self.pci.plug(slot, Arc::new(edu));
+            }
+            DeviceKind::Probe => {
+                let probe = Probe::new(self.master(&slot), kind).map_err(BuildError::device(name))?;
+                self.pci.plug(slot, Arc::new(probe));
             }
             DeviceKind::VirtioBlk { path, read_only } => {
                 let disk = Disk::open(path, *read_only).map_err(BuildError::device(name))?;
