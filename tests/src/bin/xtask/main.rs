@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask …`.
 
 mod bench;
+mod conformance;
 mod demo;
 mod mutants;
 mod rig;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Demo),
     /// Measure the program against QEMU, in one L1 and in turns.
     Bench(bench::Bench),
+    /// Print, section by section of the VT-d specification, what the tests show of it.
+    Conformance(conformance::Conformance),
     /// Plant known defects in a copy of the code, one at a time, and see that a test notices each.
     Mutants(mutants::Mutants),
     /// Format, lints, and all tests that take minutes; with --all, those of the rig too.
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Rig(rig) => rig.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Conformance(conformance) => conformance.run(),
         Command::Mutants(mutants) => mutants.run(),
         Command::Test(test) => test.run(),
     };
