@@ -5,7 +5,7 @@ use crate::invalidation::Invalidation;
 use crate::mode::{DmaMode, InterruptMode};
 use crate::queue::Queue;
 use crate::spec::bits;
-use crate::spec::context::RootPointer;
+use crate::spec::context::{RootPointer, TableMode};
 use crate::spec::descriptor::{context_granularity, iotlb_granularity};
 use crate::spec::interrupt::TablePointer;
 use crate::spec::registers::{
@@ -13,7 +13,7 @@ use crate::spec::registers::{
     ccmd, iotlb,
 };
 use crate::unit::{Outbox, Unit};
-use crate::{EntryRange, TableMemory};
+use crate::{DomainId, EntryRange, TableMemory};
 
 /// Offsets of the words that hold a command bit, and of the last word of the first fault record.
 const CCMD_HIGH: u64 = CCMD + 4;
@@ -73,6 +73,8 @@ impl<M: TableMemory + 'static> Unit<M> {
             self.set_interrupt_pointer();
         }
         let changed = self.global_status() ^ command;
+        // A command to switch it off may still be under way.
+        queue.switch_off_later(false);
         if changed.contains(Global::QUEUE) {
             self.switch_queue(queue, command.contains(Global::QUEUE), outbox);
         }
@@ -111,13 +113,17 @@ impl<M: TableMemory + 'static> Unit<M> {
         if on {
             queue.switch_on(&self.registers);
             self.set_global_status(Global::QUEUE, true);
-            // Some software sets the tail first.
-            self.run_queue(queue, outbox);
         } else {
-            self.run_queue(queue, outbox);
-            queue.switch_off(&self.registers);
-            self.set_global_status(Global::QUEUE, false);
+            queue.switch_off_later(true);
         }
+        // Some software sets the tail before it switches the queue on; and what it holds is done before it is
+        // switched off.
+        self.run_queue(queue, outbox);
+    }
+
+    /// The queue has done what it held when software wanted it off.
+    pub(crate) fn queue_is_off(&self) {
+        self.set_global_status(Global::QUEUE, false);
     }
 
     /// Everything remembered is forgotten with each change: more than the architecture asks for, and never
@@ -148,12 +154,13 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.registers.set(GSTS, status.bits());
     }
 
-    /// CCMD_REG.ICC (§11.4.6).
+    /// CCMD_REG.ICC (§11.4.6), which is for legacy mode.
     fn context_command(&self, queue: &mut Queue, outbox: &mut Outbox) {
         let command = self.registers.get_u64(CCMD);
         let requested = ccmd::requested(command);
         let [domain, source] = [bits(command, 15, 0), bits(command, 31, 16)].map(|field| field as u16);
-        let what = context_granularity(requested, domain, source, bits(command, 33, 32));
+        let what = context_granularity(requested, DomainId(domain), source, bits(command, 33, 32))
+            .filter(|_| self.dma.mode().root().mode() == TableMode::Legacy);
         let done = self.register_command(queue, what, outbox);
         self.registers.set_u64(CCMD, ccmd::done(command, if done { requested } else { 0 }));
     }

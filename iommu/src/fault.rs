@@ -21,6 +21,9 @@ pub(crate) struct FaultReporting {
 /// Bits of the last word of a record.
 const PENDING: u32 = (FaultRecord::PENDING >> 32) as u32;
 
+/// The errors with which the invalidation queue stops until software has cleared them.
+const STOPS_QUEUE: FaultStatus = FaultStatus::QUEUE_ERROR.union(FaultStatus::TIMEOUT_ERROR);
+
 impl FaultReporting {
     /// Records a fault (§7.3.1). A flood costs little: once a fault has been lost, further ones are dropped
     /// at the first look.
@@ -69,13 +72,50 @@ impl FaultReporting {
         raise(registers, before)
     }
 
+    /// A device has completed an invalidation wrongly; the queue goes on.
+    #[must_use]
+    pub(crate) fn completion_error(&self, registers: &Registers, device: SourceId) -> Option<MsiMessage> {
+        self.device_error(registers, device, FaultStatus::COMPLETION_ERROR, 16)
+    }
+
+    /// A device has not completed an invalidation, and the queue has stopped.
+    #[must_use]
+    pub(crate) fn timeout_error(&self, registers: &Registers, device: SourceId) -> Option<MsiMessage> {
+        self.device_error(registers, device, FaultStatus::TIMEOUT_ERROR, 0)
+    }
+
+    /// Notes `device` in the upper half of IQERCD_REG, at `shift`: the first one that software has not yet
+    /// looked at.
+    fn device_error(
+        &self,
+        registers: &Registers,
+        device: SourceId,
+        error: FaultStatus,
+        shift: u32,
+    ) -> Option<MsiMessage> {
+        let _lock = self.lock();
+        let before = status(registers);
+        if before.contains(error) {
+            return None;
+        }
+        let others = registers.get(IQERCD + 4) & !(0xFFFF << shift);
+        registers.set(IQERCD + 4, others | u32::from(device.0) << shift);
+        set_status(registers, before | error);
+        raise(registers, before)
+    }
+
+    /// Whether an error keeps the invalidation queue from going on.
+    pub(crate) fn queue_is_stopped(registers: &Registers) -> bool {
+        status(registers).intersects(STOPS_QUEUE)
+    }
+
     /// Software writes FSTS_REG: ones clear. Tells whether the invalidation queue may go on.
     pub(crate) fn write_status(&self, registers: &Registers, value: u32) -> bool {
         let _lock = self.lock();
         let cleared = FaultStatus::from_bits_truncate(value) & FaultStatus::CLEARABLE & status(registers);
         set_status(registers, status(registers) - cleared);
         settle(registers);
-        cleared.contains(FaultStatus::QUEUE_ERROR)
+        cleared.intersects(STOPS_QUEUE)
     }
 
     /// Software writes the last word of record `index`: a one in F clears it.

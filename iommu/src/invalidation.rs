@@ -6,7 +6,6 @@ use crate::{DomainId, Iova, Pasid, SourceId};
 ///
 /// A request may always be answered by doing more than it names (§6.5); never by doing less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "The descriptors of scalable mode construct the last five")]
 pub(crate) enum Invalidation {
     /// Translation was switched on or off, another root table took effect, or the unit was reset.
     Everything,

@@ -14,6 +14,7 @@ mod cache;
 mod capabilities;
 mod command;
 mod completion;
+mod device_tlb;
 mod drain;
 mod event;
 mod fault;

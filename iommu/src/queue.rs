@@ -1,18 +1,21 @@
 //! The invalidation queue (§6.5.2): fetch, check, do, tell.
+//!
+//! One register write does at most what the queue holds, 2^15 descriptors, whatever software does meanwhile.
+//! Where someone sees to it that the queue goes on ([`Platform::resume_later`](crate::Platform)), it does
+//! no more than fits in [`SLICE`], and one descriptor.
 
-use std::time::{Duration, Instant};
+mod slice;
 
+use crate::fault::FaultReporting;
 use crate::registers::Registers;
 use crate::spec::context::TableMode;
-use crate::spec::descriptor::{self, Descriptor, Wait};
-use crate::spec::registers::{FSTS, FaultStatus, IQA, IQH, IQT, QueueError};
+use crate::spec::descriptor::{Descriptor, Kinds, Raw, Wait};
+use crate::spec::registers::{IQA, IQH, IQT, QueueError};
 use crate::spec::{PAGE_ADDRESS, bits};
 use crate::unit::{Outbox, Unit};
-use crate::{GuestAddress, TableMemory};
+use crate::{Feature, GuestAddress, SourceId, TableMemory};
 
-/// How long one register write works on the queue before the rest is left for later. A guest's own driver is
-/// done in microseconds; a queue full of flushes over large tables would take hours.
-const SLICE: Duration = Duration::from_millis(20);
+use slice::Slice;
 
 /// What the unit goes by while it works on the queue. Its lock also orders everything else that changes
 /// modes or caches, so the commands of one vCPU see those of another done.
@@ -20,8 +23,12 @@ const SLICE: Duration = Duration::from_millis(20);
 pub(crate) struct Queue {
     /// Where it lies, as long as queued invalidation is on.
     ring: Option<Ring>,
+    /// Software wants it off: what it holds is done first.
+    stopping: bool,
     /// Requests may still use translations that have been invalidated.
     drain_due: bool,
+    /// A device that has not answered, until the time for it is up.
+    unanswered: Option<SourceId>,
 }
 
 /// The ring of descriptors, as IQA_REG described it when the queue was switched on, and the place in it.
@@ -30,8 +37,19 @@ struct Ring {
     base: GuestAddress,
     /// In bytes, a multiple of a descriptor.
     size: u64,
+    /// The size of a descriptor in bytes: 16, or 32 with IQA.DW.
+    width: u64,
     /// The offset of the next descriptor; below `size`.
     head: u64,
+}
+
+/// How far the queue has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Up to the tail, or as far as an error lets it.
+    Ended,
+    /// There is more, which someone has promised to go on with.
+    Suspended,
 }
 
 impl Queue {
@@ -43,69 +61,152 @@ impl Queue {
     pub(crate) fn switch_on(&mut self, registers: &Registers) {
         let address = registers.get_u64(IQA);
         let size = 0x1000 << bits(address, 2, 0);
-        self.ring = Some(Ring { base: GuestAddress(address & PAGE_ADDRESS), size, head: 0 });
+        let width = 16 << bits(address, 11, 11);
+        self.ring = Some(Ring { base: GuestAddress(address & PAGE_ADDRESS), size, width, head: 0 });
         registers.set(IQH, 0);
     }
 
     pub(crate) fn switch_off(&mut self, registers: &Registers) {
-        self.ring = None;
+        (self.ring, self.stopping, self.unanswered) = (None, false, None);
         registers.set(IQH, 0);
+    }
+
+    /// The queue is to be switched off once it has done what it holds, or not after all.
+    pub(crate) fn switch_off_later(&mut self, stopping: bool) {
+        self.stopping = stopping && self.is_on();
     }
 
     /// Translations have been invalidated: before that is told to anyone, requests are to be drained.
     pub(crate) fn drain_later(&mut self) {
         self.drain_due = true;
     }
+
+    /// A device does not answer. What does not depend on it still happens in the time that it has.
+    pub(crate) fn unanswered(&mut self, device: SourceId) {
+        self.unanswered.get_or_insert(device);
+    }
 }
 
 impl<M: TableMemory + 'static> Unit<M> {
     /// Works on the queue up to the tail that software has set, to the first error, or until it has taken too
-    /// long. That is never more than the queue holds, whatever software does meanwhile.
+    /// long. Then it is switched off, if software wants that.
     pub(crate) fn run_queue(&self, queue: &mut Queue, outbox: &mut Outbox) {
-        let Some(Ring { size, .. }) = queue.ring else { return };
-        let stopped = |registers: &Registers| registers.get(FSTS) & FaultStatus::QUEUE_ERROR.bits() != 0;
-        if stopped(&self.registers) {
-            return;
+        let progress = self.advance(queue, outbox);
+        if queue.stopping && progress == Progress::Ended {
+            queue.switch_off(&self.registers);
+            self.queue_is_off();
+        }
+    }
+
+    fn advance(&self, queue: &mut Queue, outbox: &mut Outbox) -> Progress {
+        let Some(ring) = queue.ring else { return Progress::Ended };
+        if FaultReporting::queue_is_stopped(&self.registers) {
+            return Progress::Ended;
         }
         let tail = u64::from(self.registers.get(IQT));
-        let result = if self.dma.mode().root().mode() != TableMode::Legacy {
-            Err(QueueError::InvalidTableMode)
-        } else if tail >= size {
-            Err(QueueError::TailBeyondQueue)
-        } else {
-            self.run_up_to(queue, tail, outbox)
+        let result = match self.check(ring, tail) {
+            Ok(kinds) => self.run_up_to(queue, tail, kinds, outbox),
+            Err(error) => Err(error),
         };
         // Also after an error: the descriptors before it count as done.
         self.publish_head(queue);
-        if let Err(error) = result {
-            outbox.fault(self.faults.queue_error(&self.registers, error));
+        if result != Ok(Progress::Suspended)
+            && let Some(device) = queue.unanswered.take()
+        {
+            outbox.fault(self.faults.timeout_error(&self.registers, device));
         }
+        result.unwrap_or_else(|error| {
+            outbox.fault(self.faults.queue_error(&self.registers, error));
+            Progress::Ended
+        })
     }
 
-    fn run_up_to(&self, queue: &mut Queue, tail: u64, outbox: &mut Outbox) -> Result<(), QueueError> {
-        let started = Instant::now();
-        while let Some(Ring { base, size, head }) = queue.ring
-            && head != tail
+    /// Whether the queue fits the table mode in use and the tail fits the queue (§6.5.2); which descriptors
+    /// there are then.
+    fn check(&self, ring: Ring, tail: u64) -> Result<Kinds, QueueError> {
+        let has = |feature| self.capabilities.has(feature);
+        let kinds = match self.dma.mode().root().mode() {
+            TableMode::Legacy => Kinds::Legacy,
+            TableMode::Scalable if has(Feature::Scalable) => Kinds::All,
+            TableMode::Abort if has(Feature::AbortMode) => Kinds::All,
+            _ => return Err(QueueError::InvalidTableMode),
+        };
+        if kinds == Kinds::All && ring.width != 32 {
+            return Err(QueueError::InvalidWidth);
+        }
+        if !tail.is_multiple_of(ring.width) {
+            return Err(QueueError::TailMisaligned);
+        }
+        if tail >= ring.size {
+            return Err(QueueError::TailBeyondQueue);
+        }
+        Ok(kinds)
+    }
+
+    fn run_up_to(
+        &self,
+        queue: &mut Queue,
+        tail: u64,
+        kinds: Kinds,
+        outbox: &mut Outbox,
+    ) -> Result<Progress, QueueError> {
+        let mut slice = Slice::default();
+        while let Some(ring) = queue.ring
+            && ring.head != tail
         {
-            let raw = self.fetch(base, head).ok_or(QueueError::FetchFailed)?;
-            match Descriptor::decode(raw, &self.capabilities)? {
-                Descriptor::Translations(what) => self.invalidate(queue, &what, outbox),
-                Descriptor::InterruptEntries(entries) => self.invalidate_interrupts(entries),
-                Descriptor::Wait(wait) => self.complete(queue, wait, outbox)?,
-            }
-            let next = (head + descriptor::SIZE) % size;
-            queue.ring = Some(Ring { base, size, head: next });
-            if next != tail && started.elapsed() > SLICE && self.resumes_later() {
+            let raw = self.fetch(ring).ok_or(QueueError::FetchFailed)?;
+            let descriptor = Descriptor::decode(raw, kinds, &self.capabilities)?;
+            slice.begin(self.may_take_long(&descriptor));
+            let in_time = self.carry_out(queue, &descriptor, outbox)?;
+            let next = (ring.head + ring.width) % ring.size;
+            queue.ring = Some(Ring { head: next, ..ring });
+            if !in_time {
                 break;
             }
+            if next != tail && slice.is_over() && self.resumes_later() {
+                return Ok(Progress::Suspended);
+            }
         }
-        Ok(())
+        Ok(Progress::Ended)
     }
 
-    fn fetch(&self, base: GuestAddress, offset: u64) -> Option<[u64; 2]> {
-        let low = base.0.checked_add(offset)?;
-        let read = |address| self.memory.read_u64(GuestAddress(address)).ok();
-        Some([read(low)?, read(low | 8)?])
+    /// Does what a descriptor asks for. Tells whether the queue may go on: not if it is a wait for what never
+    /// happens, which the time-out then aborts (§6.5.2.11).
+    fn carry_out(
+        &self,
+        queue: &mut Queue,
+        descriptor: &Descriptor,
+        outbox: &mut Outbox,
+    ) -> Result<bool, QueueError> {
+        match descriptor {
+            Descriptor::Translations(what) => self.invalidate(queue, what, outbox),
+            Descriptor::DeviceTlb(device, what) => self.invalidate_device_tlb(queue, *device, what, outbox),
+            Descriptor::InterruptEntries(entries) => self.invalidate_interrupts(*entries),
+            Descriptor::PageResponse(device, response) => self.respond(*device, response),
+            Descriptor::Wait(_) if queue.unanswered.is_some() => return Ok(false),
+            Descriptor::Wait(wait) => self.complete(queue, *wait, outbox)?,
+        }
+        Ok(true)
+    }
+
+    /// Whether others than the unit decide how long a descriptor takes.
+    fn may_take_long(&self, descriptor: &Descriptor) -> bool {
+        match descriptor {
+            Descriptor::Translations(_) => self.shadow.follows_any(),
+            Descriptor::DeviceTlb(..) | Descriptor::InterruptEntries(_) | Descriptor::PageResponse(..) => {
+                true
+            }
+            Descriptor::Wait(_) => false,
+        }
+    }
+
+    fn fetch(&self, ring: Ring) -> Option<Raw> {
+        let start = ring.base.0.checked_add(ring.head)?;
+        let mut raw = Raw::default();
+        for (address, word) in (start..).step_by(8).zip(raw.iter_mut().take(ring.width as usize / 8)) {
+            *word = self.memory.read_u64(GuestAddress(address)).ok()?;
+        }
+        Some(raw)
     }
 
     /// A wait descriptor (§6.5.2.8): everything before it has taken effect, and now software is told.

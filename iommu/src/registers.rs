@@ -3,12 +3,12 @@
 use std::array;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::Capabilities;
 use crate::spec::registers::{
-    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, FRCD, FRCD_COUNT, IECTL, IOTLB, IQA, IQT, IRTA, IVA, RTADDR, VER,
-    VERSION, WINDOW, ccmd, iotlb,
+    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, FRCD, FRCD_COUNT, IECTL, IOTLB, IQA, IQT, IRTA, IVA, PECTL, PQA,
+    PQH, PQT, RTADDR, VER, VERSION, WINDOW, ccmd, iotlb,
 };
 use crate::spec::{PAGE_ADDRESS, bits, mask};
+use crate::{Capabilities, Feature};
 
 /// The last register ends here.
 const END: u64 = FRCD + FRCD_COUNT as u64 * 16;
@@ -18,19 +18,21 @@ const END: u64 = FRCD + FRCD_COUNT as u64 * 16;
 #[repr(align(128))]
 pub(crate) struct Registers {
     words: [AtomicU32; END as usize / 4],
+    capabilities: Capabilities,
 }
 
 impl Registers {
     /// The registers after power-on.
     pub(crate) fn new(capabilities: &Capabilities) -> Self {
-        let registers = Self { words: array::from_fn(|_| AtomicU32::new(0)) };
-        registers.reset(capabilities);
+        let words = array::from_fn(|_| AtomicU32::new(0));
+        let registers = Self { words, capabilities: *capabilities };
+        registers.reset();
         registers
     }
 
-    pub(crate) fn reset(&self, capabilities: &Capabilities) {
+    pub(crate) fn reset(&self) {
         for offset in (0..END).step_by(4) {
-            self.set(offset, reset_value(offset, capabilities));
+            self.set(offset, reset_value(offset, &self.capabilities));
         }
     }
 
@@ -58,7 +60,7 @@ impl Registers {
 
     /// Stores what software may change of the word at `offset`; gives the word as it then is.
     pub(crate) fn write(&self, offset: u64, value: u32) -> u32 {
-        let writable = writable(offset);
+        let writable = writable(offset, &self.capabilities);
         let value = self.get(offset) & !writable | value & writable;
         if writable != 0 {
             self.set(offset, value);
@@ -103,6 +105,7 @@ fn reset_value(offset: u64, capabilities: &Capabilities) -> u32 {
         _ => match offset {
             VER => VERSION,
             FECTL | IECTL => EVENT_MASKED,
+            PECTL if capabilities.has(Feature::PageRequests) => EVENT_MASKED,
             _ => 0,
         },
     }
@@ -118,23 +121,38 @@ fn readable(offset: u64) -> u32 {
 }
 
 /// The bits that a write simply stores. Registers whose writes mean something else have none.
-fn writable(offset: u64) -> u32 {
+fn writable(offset: u64, capabilities: &Capabilities) -> u32 {
+    let has = |feature| capabilities.has(feature);
     match offset & !7 {
         RTADDR => half(offset, PAGE_ADDRESS | mask(11, 10)),
         CCMD => half(offset, ccmd::WRITABLE),
         IQT => half(offset, mask(18, 4)),
-        // Bit 11, the descriptors' width, is reserved without scalable mode.
+        // Wide descriptors belong to modes that there may not be.
+        IQA if has(Feature::Scalable) || has(Feature::AbortMode) => {
+            half(offset, PAGE_ADDRESS | mask(11, 11) | mask(2, 0))
+        }
         IQA => half(offset, PAGE_ADDRESS | mask(2, 0)),
+        PQH | PQT if has(Feature::PageRequests) => half(offset, mask(18, 5)),
+        PQA if has(Feature::PageRequests) => half(offset, PAGE_ADDRESS | mask(2, 0)),
         IRTA => half(offset, PAGE_ADDRESS | mask(11, 11) | mask(3, 0)),
         IVA => half(offset, PAGE_ADDRESS | mask(6, 0)),
         IOTLB => half(offset, iotlb::WRITABLE),
-        _ => match offset.checked_sub(if offset < IECTL { FECTL } else { IECTL }) {
-            // Data, address and upper address of an event.
-            Some(4) => mask(15, 0) as u32,
-            Some(8) => mask(31, 2) as u32,
-            Some(12) => mask(31, 8) as u32,
-            _ => 0,
-        },
+        _ => event_writable(offset, capabilities),
+    }
+}
+
+/// The bits of an event's data, address and upper address.
+fn event_writable(offset: u64, capabilities: &Capabilities) -> u32 {
+    let control = match offset {
+        PECTL.. if capabilities.has(Feature::PageRequests) => PECTL,
+        IECTL.. => IECTL,
+        _ => FECTL,
+    };
+    match offset.checked_sub(control) {
+        Some(4) => mask(15, 0) as u32,
+        Some(8) => mask(31, 2) as u32,
+        Some(12) => mask(31, 8) as u32,
+        _ => 0,
     }
 }
 

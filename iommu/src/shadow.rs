@@ -65,6 +65,11 @@ impl<M: TableMemory + 'static> Shadow<M> {
         Attachment::new(follower)
     }
 
+    /// Whether there is any function that the host's mappings are kept for.
+    pub(crate) fn follows_any(&self) -> bool {
+        !self.followers.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Does what an invalidation asks for; on return the host's mappings are in line and nothing that the
     /// guest took back is reachable. `view` is what the hardware goes by from now on: the shadow keeps it
     /// for attachments that are refreshed later.

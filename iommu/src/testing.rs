@@ -1,5 +1,7 @@
 //! A small machine for tests: memory with tables built in it, a unit, and what it sends.
 
+pub(crate) mod device;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -230,13 +232,35 @@ impl Machine {
         self.command(Global::QUEUE, Global::empty());
     }
 
+    /// Switches the queue on with descriptors of 256 bits: 128 of them.
+    pub(crate) fn enable_wide_queue(&self) {
+        self.write(IQT, 0);
+        self.write_u64(IQA, self.queue | 1 << 11);
+        self.command(Global::QUEUE, Global::empty());
+    }
+
+    /// Takes the root table into use with this RTADDR.TTM.
+    pub(crate) fn set_table_mode(&self, table_mode: u64) {
+        self.write_u64(RTADDR, self.root | table_mode << 10);
+        self.command(Global::ROOT_POINTER, Global::empty());
+    }
+
     /// Puts descriptors into the queue and rings the bell.
     pub(crate) fn submit(&self, descriptors: &[[u64; 2]]) {
+        self.submit_of_size(16, descriptors);
+    }
+
+    /// The same with descriptors of 256 bits; leaves their upper halves as they are.
+    pub(crate) fn submit_wide(&self, descriptors: &[[u64; 2]]) {
+        self.submit_of_size(32, descriptors);
+    }
+
+    fn submit_of_size(&self, size: u64, descriptors: &[[u64; 2]]) {
         let mut tail = u64::from(self.read(IQT));
         for [low, high] in descriptors {
             self.write_memory(self.queue + tail, *low);
             self.write_memory(self.queue + tail + 8, *high);
-            tail = (tail + 16) % 0x1000;
+            tail = (tail + size) % 0x1000;
         }
         self.write(IQT, tail as u32);
     }
@@ -375,5 +399,33 @@ pub(crate) mod descriptor {
 
     pub(crate) const fn wait_interrupt() -> [u64; 2] {
         [5 | 1 << 4, 0]
+    }
+
+    pub(crate) const fn pasid_cache(granularity: u64, domain: u64, pasid: u64) -> [u64; 2] {
+        [7 | granularity << 4 | domain << 16 | pasid << 32, 0]
+    }
+
+    pub(crate) const fn pasid_iotlb(domain: u64, pasid: u64) -> [u64; 2] {
+        [6 | 2 << 4 | domain << 16 | pasid << 32, 0]
+    }
+
+    pub(crate) const fn pasid_iotlb_pages(domain: u64, pasid: u64, iova: u64, address_mask: u64) -> [u64; 2] {
+        [6 | 3 << 4 | domain << 16 | pasid << 32, iova & !0xFFF | address_mask]
+    }
+
+    pub(crate) const fn device_tlb(source: u64, address: u64, sized: bool) -> [u64; 2] {
+        [3 | source << 32, address & !0xFFF | sized as u64]
+    }
+
+    pub(crate) const fn pasid_device_tlb(source: u64, pasid: u64, address: u64, sized: bool) -> [u64; 2] {
+        [8 | source << 16 | pasid << 32, address & !0xFFF | (sized as u64) << 11]
+    }
+
+    pub(crate) const fn page_response(source: u64, pasid: Option<u64>, group: u64, code: u64) -> [u64; 2] {
+        let pasid = match pasid {
+            Some(pasid) => 1 << 4 | pasid << 32,
+            None => 0,
+        };
+        [9 | pasid | code << 12 | source << 16, group << 3]
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::completion::CompletionReporting;
+use crate::device_tlb::DeviceTlbs;
 use crate::fault::FaultReporting;
 use crate::interrupt::{InterruptRemapping, Judgement};
 use crate::invalidation::Invalidation;
@@ -48,8 +49,9 @@ pub struct Unit<M> {
     pub(crate) interrupts: InterruptRemapping<M>,
     pub(crate) faults: FaultReporting,
     pub(crate) completion: CompletionReporting,
+    pub(crate) devices: DeviceTlbs,
+    pub(crate) shadow: Shadow<M>,
     queue: Mutex<Queue>,
-    shadow: Shadow<M>,
     platform: OnceLock<Arc<dyn Platform>>,
 }
 
@@ -84,8 +86,9 @@ impl<M: TableMemory + 'static> Unit<M> {
             interrupts: InterruptRemapping::new(Arc::clone(&memory)),
             faults: FaultReporting::default(),
             completion: CompletionReporting::default(),
-            queue: Mutex::default(),
+            devices: DeviceTlbs::default(),
             shadow: Shadow::new(Arc::clone(&memory), &capabilities),
+            queue: Mutex::default(),
             platform: OnceLock::new(),
             memory,
         }
@@ -138,7 +141,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         queue.switch_off(&self.registers);
         self.change_dma_mode(&mut queue, |_| DmaMode::default(), &mut outbox);
         self.change_interrupt_mode(|_| InterruptMode::default());
-        self.faults.reset(|| self.registers.reset(&self.capabilities));
+        self.faults.reset(|| self.registers.reset());
     }
 
     /// Translates a device's request for up to `length` bytes and does `work` on the guest memory found, in

@@ -117,6 +117,21 @@ fn a_context_command_does_what_it_names_and_says_so() {
 }
 
 #[test]
+fn a_context_command_is_for_legacy_mode() {
+    let machine = Machine::with(crate::Capabilities::new(crate::Profile::Full, 48));
+    for table_mode in [1, 3] {
+        machine.set_table_mode(table_mode);
+        machine.write_u64(CCMD, RUN | 1 << 61);
+        assert_eq!(machine.read_u64(CCMD), 1 << 61);
+        machine.write_u64(IOTLB, RUN | 1 << 60);
+        assert_eq!(machine.read_u64(IOTLB), 1 << 60 | 1 << 57);
+    }
+    machine.set_table_mode(0);
+    machine.write_u64(CCMD, RUN | 1 << 61);
+    assert_eq!(machine.read_u64(CCMD), 1 << 61 | 1 << 59);
+}
+
+#[test]
 fn an_iotlb_command_does_what_it_names_and_says_so() {
     let (machine, table) = Machine::translating();
     machine.command(Global::empty(), Global::QUEUE);

@@ -10,7 +10,8 @@ use crate::spec::registers::{
     CCMD, FECTL, FSTS, GCMD, Global, ICS, IECTL, IOTLB, IQA, IQERCD, IQH, IQT, RTADDR, RUN,
 };
 use crate::testing::descriptor::{
-    context_global, interrupt_global, iotlb_domain, iotlb_global, iotlb_pages, wait_interrupt, wait_status,
+    context_global, device_tlb, interrupt_global, iotlb_domain, iotlb_global, iotlb_pages, page_response,
+    pasid_cache, pasid_device_tlb, pasid_iotlb, pasid_iotlb_pages, wait_interrupt, wait_status,
 };
 use crate::testing::{DATA, Machine, Memory, RW, SOURCE, Sent};
 use crate::{Access, EntryRange, Iova, Request, Unit};
@@ -384,3 +385,7 @@ fn where_nobody_resumes_the_queue_it_is_done_at_once() {
     machine.submit(&[interrupt_global(), interrupt_global(), wait_status(STATUS, 1)]);
     assert_eq!(status(&machine), 1);
 }
+
+mod devices;
+mod stopping;
+mod width;

@@ -1,109 +1,83 @@
-//! Invalidation descriptors of 128 bits (§6.5.2).
+//! Invalidation descriptors of 128 and 256 bits (§6.5.2).
+
+mod device;
+mod translation;
 
 use super::registers::QueueError;
 use super::{bits, mask};
 use crate::invalidation::Invalidation;
-use crate::{Capabilities, DomainId, EntryRange, GuestAddress, Iova, SourceId};
+use crate::{
+    Capabilities, DeviceTlbInvalidation, EntryRange, Feature, GuestAddress, PageResponse, Pasid, SourceId,
+};
 
-/// The size of a descriptor in bytes.
-pub(crate) const SIZE: u64 = 16;
+pub(crate) use translation::{context_granularity, iotlb_granularity};
+
+/// A descriptor as it lies in the queue. The upper half of one of 128 bits is 0, as it must be in those of
+/// 256 bits.
+pub(crate) type Raw = [u64; 4];
+
+/// Which descriptors there are, by the table mode in use (§6.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    /// Those of legacy mode.
+    Legacy,
+    /// All of them: in scalable and in abort mode.
+    All,
+}
 
 /// What a descriptor asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Descriptor {
-    /// Forget translations: context-cache (§6.5.2.1) and IOTLB (§6.5.2.3) invalidation.
+    /// Forget translations: context-cache (§6.5.2.1), PASID-cache (§6.5.2.2), IOTLB (§6.5.2.3) and
+    /// PASID-based IOTLB (§6.5.2.4) invalidation.
     Translations(Invalidation),
+    /// Have a device forget translations (§6.5.2.5, §6.5.2.6).
+    DeviceTlb(SourceId, DeviceTlbInvalidation),
     /// Forget interrupt remapping entries (§6.5.2.7).
     InterruptEntries(EntryRange),
     /// Tell when all descriptors before are done (§6.5.2.8).
     Wait(Wait),
+    /// Answer a device's group of page requests (§7.6.1).
+    PageResponse(SourceId, PageResponse),
 }
 
-/// How a wait descriptor tells. Every combination is allowed; all of none only orders what follows.
+/// How a wait descriptor tells. Every combination is allowed; all of none only orders what follows. So does
+/// FN, the fence: descriptors are done one after the other anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     /// SW: write this word there.
     pub(crate) status: Option<(GuestAddress, u32)>,
     /// IF: raise the invalidation completion event, after the word is written.
     pub(crate) interrupt: bool,
+    /// PD: page requests that have arrived are to be in their queue first.
+    pub(crate) page_request_drain: bool,
 }
 
 /// Bits 11:9 and 3:0, the upper of which are 0 in every type.
 const TYPE: u64 = mask(11, 9) | mask(3, 0);
 
 impl Descriptor {
-    /// Reads the two halves of a descriptor as legacy mode understands them.
-    pub(crate) fn decode(raw: [u64; 2], capabilities: &Capabilities) -> Result<Self, QueueError> {
-        match raw[0] & TYPE {
-            1 => context_cache(raw).map(Self::Translations),
-            2 => iotlb(raw, capabilities).map(Self::Translations),
-            4 => interrupt_entries(raw, capabilities).map(Self::InterruptEntries),
-            5 => wait(raw).map(Self::Wait),
+    /// Reads a descriptor. A type that is not among `kinds`, or that needs what the unit cannot do, is none.
+    pub(crate) fn decode(raw: Raw, kinds: Kinds, capabilities: &Capabilities) -> Result<Self, QueueError> {
+        let has = |feature| capabilities.has(feature);
+        match (raw[0] & TYPE, kinds) {
+            (1, _) => translation::context_cache(raw, kinds, capabilities).map(Self::Translations),
+            (2, _) => translation::iotlb(raw, capabilities).map(Self::Translations),
+            (3, _) if has(Feature::DeviceTlb) => device::device_tlb(raw, capabilities),
+            (4, _) if has(Feature::InterruptRemapping) => {
+                interrupt_entries(raw, capabilities).map(Self::InterruptEntries)
+            }
+            (5, _) => wait(raw, capabilities).map(Self::Wait),
+            (6, Kinds::All) => translation::pasid_iotlb(raw, capabilities).map(Self::Translations),
+            (7, Kinds::All) => translation::pasid_cache(raw, capabilities).map(Self::Translations),
+            (8, Kinds::All) if has(Feature::DeviceTlb) => device::pasid_device_tlb(raw, capabilities),
+            (9, Kinds::All) if has(Feature::PageRequests) => device::page_response(raw),
             _ => Err(QueueError::InvalidType),
         }
     }
 }
 
-fn context_cache(raw: [u64; 2]) -> Result<Invalidation, QueueError> {
-    check_reserved(raw, [mask(8, 6) | mask(15, 12) | mask(63, 50), u64::MAX])?;
-    let domain = bits(raw[0], 31, 16) as u16;
-    let source = bits(raw[0], 47, 32) as u16;
-    let function_mask = bits(raw[0], 49, 48);
-    context_granularity(bits(raw[0], 5, 4), domain, source, function_mask).ok_or(QueueError::ReservedField)
-}
-
-/// A context-cache invalidation by its granularity, coded alike in the descriptor and in CCMD_REG.
-pub(crate) fn context_granularity(
-    granularity: u64,
-    domain: u16,
-    source: u16,
-    function_mask: u64,
-) -> Option<Invalidation> {
-    // Software may leave out one, two or three low bits, the lowest last.
-    let mask = match function_mask {
-        0 => 0b000,
-        1 => 0b100,
-        2 => 0b110,
-        _ => 0b111,
-    };
-    match granularity {
-        1 => Some(Invalidation::ContextGlobal),
-        2 => Some(Invalidation::ContextDomain(DomainId(domain))),
-        3 => Some(Invalidation::ContextDevice { source: SourceId(source), mask }),
-        _ => None,
-    }
-}
-
-fn iotlb(raw: [u64; 2], capabilities: &Capabilities) -> Result<Invalidation, QueueError> {
-    check_reserved(raw, [1 << 8 | mask(15, 12) | mask(63, 32), mask(11, 7)])?;
-    let domain = bits(raw[0], 31, 16) as u16;
-    iotlb_granularity(bits(raw[0], 5, 4), domain, raw[1], capabilities).ok_or(QueueError::ReservedField)
-}
-
-/// An IOTLB invalidation by its granularity, coded alike in the descriptor and in IOTLB_REG. `address` is
-/// IVA_REG or, laid out the same, the descriptor's upper half.
-pub(crate) fn iotlb_granularity(
-    granularity: u64,
-    domain: u16,
-    address: u64,
-    capabilities: &Capabilities,
-) -> Option<Invalidation> {
-    let domain = DomainId(domain);
-    let address_mask = bits(address, 5, 0) as u8;
-    match granularity {
-        1 => Some(Invalidation::IotlbGlobal),
-        2 => Some(Invalidation::IotlbDomain(domain)),
-        3 if address_mask <= capabilities.max_address_mask() => Some(Invalidation::IotlbPages {
-            domain,
-            iova: Iova(address & super::PAGE_ADDRESS),
-            address_mask,
-            hint: address & 1 << 6 != 0,
-        }),
-        _ => None,
-    }
-}
-
-fn interrupt_entries(raw: [u64; 2], capabilities: &Capabilities) -> Result<EntryRange, QueueError> {
+fn interrupt_entries(raw: Raw, capabilities: &Capabilities) -> Result<EntryRange, QueueError> {
     check_reserved(raw, [mask(8, 5) | mask(26, 12) | mask(63, 48), u64::MAX])?;
     if raw[0] & 1 << 4 == 0 {
         return Ok(EntryRange::All);
@@ -117,14 +91,25 @@ fn interrupt_entries(raw: [u64; 2], capabilities: &Capabilities) -> Result<Entry
     Ok(EntryRange::Some { first, count })
 }
 
-fn wait(raw: [u64; 2]) -> Result<Wait, QueueError> {
-    check_reserved(raw, [mask(8, 7) | mask(31, 12), mask(1, 0)])?;
+fn wait(raw: Raw, capabilities: &Capabilities) -> Result<Wait, QueueError> {
+    let drain = if capabilities.has(Feature::PageRequestDrain) { 0 } else { 1 << 7 };
+    check_reserved(raw, [drain | 1 << 8 | mask(31, 12), mask(1, 0)])?;
     let status = (GuestAddress(raw[1]), bits(raw[0], 63, 32) as u32);
-    Ok(Wait { status: (raw[0] & 1 << 5 != 0).then_some(status), interrupt: raw[0] & 1 << 4 != 0 })
+    Ok(Wait {
+        status: (raw[0] & 1 << 5 != 0).then_some(status),
+        interrupt: raw[0] & 1 << 4 != 0,
+        page_request_drain: raw[0] & 1 << 7 != 0,
+    })
 }
 
-fn check_reserved(raw: [u64; 2], reserved: [u64; 2]) -> Result<(), QueueError> {
-    if raw[0] & reserved[0] == 0 && raw[1] & reserved[1] == 0 {
+/// The field PASID, in the same place in all descriptors that have one.
+fn pasid(raw: Raw) -> Pasid {
+    Pasid(bits(raw[0], 51, 32) as u32)
+}
+
+/// `reserved` names bits of the lower half; the upper half is reserved whole.
+fn check_reserved(raw: Raw, reserved: [u64; 2]) -> Result<(), QueueError> {
+    if raw[0] & reserved[0] == 0 && raw[1] & reserved[1] == 0 && raw[2] | raw[3] == 0 {
         Ok(())
     } else {
         Err(QueueError::ReservedField)

@@ -22,6 +22,11 @@ pub(crate) const ICS: u64 = 0x09C;
 pub(crate) const IECTL: u64 = 0x0A0;
 pub(crate) const IQERCD: u64 = 0x0B0;
 pub(crate) const IRTA: u64 = 0x0B8;
+pub(crate) const PQH: u64 = 0x0C0;
+pub(crate) const PQT: u64 = 0x0C8;
+pub(crate) const PQA: u64 = 0x0D0;
+/// PECTL, PEDATA, PEADDR and PEUADDR follow each other from here.
+pub(crate) const PECTL: u64 = 0x0E0;
 /// IVA_REG; IOTLB_REG follows. Where they lie is ours to choose and named in ECAP.IRO.
 pub(crate) const IVA: u64 = 0x0F0;
 pub(crate) const IOTLB: u64 = IVA + 8;
@@ -112,6 +117,7 @@ pub(crate) mod ccmd {
 /// IOTLB_REG and IVA_REG (§11.4.8).
 pub(crate) mod iotlb {
     use super::RUN;
+    use crate::DomainId;
     use crate::spec::{bits, mask};
 
     /// DID, the drain bits, IIRG and IVT.
@@ -123,8 +129,8 @@ pub(crate) mod iotlb {
     }
 
     /// DID, the domain.
-    pub(crate) const fn domain(value: u64) -> u16 {
-        bits(value, 47, 32) as u16
+    pub(crate) const fn domain(value: u64) -> DomainId {
+        DomainId(bits(value, 47, 32) as u16)
     }
 
     /// The command done: `value` with IVT clear and IAIG saying what was done, 0 for nothing.
@@ -147,6 +153,10 @@ pub(crate) enum QueueError {
     InvalidType = 3,
     /// Reserved bits are set, or a field has a value that means nothing.
     ReservedField = 4,
+    /// Descriptors have another width than the table mode calls for.
+    InvalidWidth = 5,
+    /// The tail does not lie at the beginning of a descriptor.
+    TailMisaligned = 6,
     /// RTADDR_REG, as taken into use, names a table mode that there is not.
     InvalidTableMode = 7,
 }

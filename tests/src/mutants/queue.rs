@@ -7,8 +7,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "tail-unchecked",
         why: "The tail may lie beyond the queue, which then goes round for ever as long as its descriptors are valid.",
         file: "iommu/src/queue.rs",
-        find: "} else if tail >= size {",
-        replace: "} else if false {",
+        find: "if tail >= ring.size {",
+        replace: "if false {",
         killed_by: Test::unit(
             "iommu",
             "queue::tests::a_tail_beyond_the_queue_is_an_error_and_not_an_endless_loop",
@@ -19,7 +19,7 @@ pub(super) const ALL: &[Mutant] = &[
         name: "queue-in-one-go",
         why: "A register write works on the queue to its end, and holds a processor for as long as a guest makes that.",
         file: "iommu/src/queue.rs",
-        find: "if next != tail && started.elapsed() > SLICE && self.resumes_later() {",
+        find: "if next != tail && slice.is_over() && self.resumes_later() {",
         replace: "if false {",
         killed_by: Test::unit(
             "iommu",
@@ -41,13 +41,14 @@ pub(super) const ALL: &[Mutant] = &[
         name: "early-wait",
         why: "The status of a wait descriptor is written before the descriptor ahead of it is done.",
         file: "iommu/src/queue.rs",
-        find: "            match Descriptor::decode(raw, &self.capabilities)? {",
-        replace: "            let behind = self.fetch(base, (head + descriptor::SIZE) % size);
-            let behind = behind.map(|raw| Descriptor::decode(raw, &self.capabilities));
+        find: "            let in_time = self.carry_out(queue, &descriptor, outbox)?;",
+        replace:
+            "            let behind = self.fetch(Ring { head: (ring.head + ring.width) % ring.size, ..ring });
+            let behind = behind.map(|raw| Descriptor::decode(raw, kinds, &self.capabilities));
             if let Some(Ok(Descriptor::Wait(wait))) = behind {
                 self.complete(queue, wait, outbox)?;
             }
-            match Descriptor::decode(raw, &self.capabilities)? {",
+            let in_time = self.carry_out(queue, &descriptor, outbox)?;",
         killed_by: Test::integration(
             "iommu",
             "shadow_end_to_end",
@@ -116,16 +117,16 @@ pub(super) const ALL: &[Mutant] = &[
         name: "wait-reserved-accepted",
         why: "A wait descriptor with reserved bits set is carried out.",
         file: "iommu/src/spec/descriptor.rs",
-        find: "check_reserved(raw, [mask(8, 7) | mask(31, 12), mask(1, 0)])?;",
-        replace: "check_reserved(raw, [0, 0])?;",
-        killed_by: Test::unit("iommu", "spec::descriptor::tests::reserved_bits_are_refused"),
+        find: "check_reserved(raw, [drain | 1 << 8 | mask(31, 12), mask(1, 0)])?;",
+        replace: "check_reserved(raw, [drain, 0])?;",
+        killed_by: Test::unit("iommu", "spec::descriptor::tests::every_bit_is_either_free_or_refused"),
     },
     Mutant {
         name: "address-mask-unchecked",
         why: "An address mask of up to 63 is taken as it comes, and shifts everything out.",
-        file: "iommu/src/spec/descriptor.rs",
-        find: "3 if address_mask <= capabilities.max_address_mask() =>",
-        replace: "3 =>",
+        file: "iommu/src/spec/descriptor/translation.rs",
+        find: "3 if selective && address_mask <= capabilities.max_address_mask() =>",
+        replace: "3 if selective =>",
         killed_by: Test::unit(
             "iommu",
             "spec::descriptor::tests::granularities_and_masks_without_a_meaning_are_refused",
@@ -166,5 +167,58 @@ pub(super) const ALL: &[Mutant] = &[
         find: "registers.set(last_word(index), registers.get(last_word(index)) & !PENDING);",
         replace: "registers.set(last_word(index), 0);",
         killed_by: Test::unit("iommu", "fault::tests::clearing_a_record_leaves_the_rest_of_it"),
+    },
+    Mutant {
+        name: "timed-out-wait-completes",
+        why: "A wait descriptor says that all is done although a device has not answered.",
+        file: "iommu/src/queue.rs",
+        find: "            Descriptor::Wait(_) if queue.unanswered.is_some() => return Ok(false),
+",
+        replace: "",
+        killed_by: Test::unit(
+            "iommu",
+            "queue::tests::devices::a_device_that_does_not_answer_is_a_time_out_that_aborts_the_wait",
+        ),
+    },
+    Mutant {
+        name: "stop-drops-the-rest",
+        why: "Switching the queue off drops what was left for later, and its invalidations never happen.",
+        file: "iommu/src/queue.rs",
+        find: "if queue.stopping && progress == Progress::Ended {",
+        replace: "if queue.stopping && [Progress::Ended, Progress::Suspended].contains(&progress) {",
+        killed_by: Test::unit(
+            "iommu",
+            "queue::tests::stopping::what_is_left_for_later_is_done_before_the_queue_is_off",
+        ),
+    },
+    Mutant {
+        name: "width-unchecked",
+        why: "Descriptors of 128 bits are taken in scalable mode, which has none.",
+        file: "iommu/src/queue.rs",
+        find: "if kinds == Kinds::All && ring.width != 32 {",
+        replace: "if false {",
+        killed_by: Test::unit("iommu", "queue::tests::width::the_width_of_descriptors_fits_the_table_mode"),
+    },
+    Mutant {
+        name: "device-range-halved",
+        why: "A device is told to forget half of the range that software names.",
+        file: "iommu/src/spec/descriptor/device.rs",
+        find: "checked_shl(13 + ones)",
+        replace: "checked_shl(12 + ones)",
+        killed_by: Test::unit(
+            "iommu",
+            "spec::descriptor::tests::a_device_tlb_descriptor_says_how_much_by_the_address_itself",
+        ),
+    },
+    Mutant {
+        name: "time-out-ignored",
+        why: "The queue goes on after a time-out that software has not looked at.",
+        file: "iommu/src/fault.rs",
+        find: "FaultStatus::QUEUE_ERROR.union(FaultStatus::TIMEOUT_ERROR);",
+        replace: "FaultStatus::QUEUE_ERROR;",
+        killed_by: Test::unit(
+            "iommu",
+            "queue::tests::devices::a_device_that_does_not_answer_is_a_time_out_that_aborts_the_wait",
+        ),
     },
 ];
