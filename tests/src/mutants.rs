@@ -31,6 +31,11 @@
 //! - An access of an odd size does something: `odd-size-acts`, `misaligned-acts`.
 //! - Writing one to clear a bit clears its neighbours: `status-write-clears-all`, `record-write-clears-all`,
 //!   `config-write-clears-all`.
+//! - The queue goes on, or tells that all is done, although a device has not answered: `time-out-ignored`,
+//!   `timed-out-wait-completes`.
+//! - A device keeps what it was to forget: `device-range-halved`.
+//! - Descriptors of one mode are taken in another: `queue-width-unchecked`.
+//! - What was left for later never happens: `stop-drops-the-rest`.
 //!
 //! Faults:
 //! - A record lacks the function's number, the status the record's index, the record the interrupt's index:

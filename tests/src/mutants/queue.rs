@@ -192,7 +192,7 @@ pub(super) const ALL: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "width-unchecked",
+        name: "queue-width-unchecked",
         why: "Descriptors of 128 bits are taken in scalable mode, which has none.",
         file: "iommu/src/queue.rs",
         find: "if kinds == Kinds::All && ring.width != 32 {",
