@@ -3,7 +3,9 @@
 pub(crate) mod context;
 pub(crate) mod descriptor;
 pub(crate) mod fault;
+pub(crate) mod first_stage;
 pub(crate) mod interrupt;
+pub(crate) mod pasid;
 pub(crate) mod registers;
 pub(crate) mod second_stage;
 

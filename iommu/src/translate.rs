@@ -13,9 +13,9 @@ use crate::mode::DmaMode;
 use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
-use crate::walk::legacy::{self, Context, Mapping};
-use crate::walk::second_stage::{Leaf, Table};
-use crate::walk::{Demand, Fault, View};
+use crate::walk::legacy::{self, Context};
+use crate::walk::second_stage::Table;
+use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, View, first_stage, nested, scalable};
 use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Request, SourceId, TableMemory};
 
 /// Tables in guest memory, with the caches over them.
@@ -93,26 +93,67 @@ impl<M: TableMemory> DmaRemapping<M> {
         let iotlb_epoch = self.iotlb.epoch();
         let context_epoch = self.contexts.epoch();
         let view = self.view();
-        if INTERRUPT_RANGE.contains(&iova.0) {
-            return Err(Fault { reason: not_an_interrupt(request.access), recorded: view.translating });
+        // A request with PASID is no interrupt request, whatever its address.
+        if INTERRUPT_RANGE.contains(&iova.0) && request.pasid.is_none() {
+            let reason = not_an_interrupt(request.access, view.root.mode());
+            return Err(Fault { reason, recorded: view.translating });
         }
         if !view.translating {
             return Ok(untranslated(iova, length, u64::MAX));
         }
 
-        if request.pasid.is_some() && view.root.mode() == TableMode::Legacy {
-            return Err(Fault::new(FaultReason::PasidInLegacyMode, false));
+        let (space, privileged) = self.space(context_epoch, &view, request)?;
+        let demand = Demand::of(request, privileged, length, &view.capabilities);
+        self.reach(iotlb_epoch, &view.capabilities, &space, iova, length, demand)
+            .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))
+    }
+
+    /// The address space of a request, and whether the request has supervisor privilege there.
+    fn space(&self, epoch: Epoch, view: &View, request: &Request) -> Result<(AddressSpace, bool), Fault> {
+        match view.mode()? {
+            TableMode::Legacy if request.pasid.is_some() => {
+                Err(Fault::new(FaultReason::PasidInLegacyMode, false))
+            }
+            TableMode::Legacy => Ok((self.context(epoch, view, request.source)?.space, false)),
+            TableMode::Scalable => {
+                let context = scalable::context(view, &*self.memory, request.source)?;
+                let (pasid, privileged) =
+                    context.select(scalable::Kind::Untranslated, request.pasid, request.privileged)?;
+                let space = scalable::address_space(view, &*self.memory, &context, pasid)?;
+                Ok((space, privileged))
+            }
+            TableMode::Abort | TableMode::Reserved => {
+                Err(Fault { reason: FaultReason::TableModeInvalid, recorded: false })
+            }
         }
-        let Context { domain, fault_processing_disabled, mapping } =
-            self.context(context_epoch, &view, request.source)?;
-        let demand = Demand::of_length(request.access, length, &view.capabilities);
-        let reach = match mapping {
-            Mapping::PassThrough => pass_through(iova, length, &view.capabilities),
-            Mapping::SecondStage(table) => self
-                .page(iotlb_epoch, &view.capabilities, domain, &table, iova, demand)
-                .and_then(|leaf| reach(&leaf, iova, length)),
+    }
+
+    fn reach(
+        &self,
+        epoch: Epoch,
+        capabilities: &Capabilities,
+        space: &AddressSpace,
+        iova: Iova,
+        length: u64,
+        demand: Demand,
+    ) -> Result<Reach, FaultReason> {
+        space.mapping.admits(demand)?;
+        let memory = &*self.memory;
+        let leaf = match &space.mapping {
+            Mapping::PassThrough => return pass_through(space, iova, length, capabilities),
+            Mapping::SecondStage(table) => {
+                self.page(epoch, capabilities, space.domain, table, iova, demand)?
+            }
+            Mapping::FirstStage(table) => {
+                table.walk(memory, &first_stage::Memory, capabilities, iova, demand, None)?.leaf
+            }
+            Mapping::Nested(first, second) => {
+                let second =
+                    |iova, demand| self.page(epoch, capabilities, space.domain, second, iova, demand);
+                nested::walk(first, second, memory, capabilities, iova, demand, None)?.leaf
+            }
         };
-        reach.map_err(|reason| Fault::new(reason, fault_processing_disabled))
+        reach(space, &leaf, iova, length)
     }
 
     fn context(&self, epoch: Epoch, view: &View, source: SourceId) -> Result<Context, Fault> {
@@ -137,30 +178,39 @@ impl<M: TableMemory> DmaRemapping<M> {
     ) -> Result<Leaf, FaultReason> {
         // One domain may serve tables of different widths; what one of them reaches is no business of others.
         if !table.covers(iova) {
-            return Err(FaultReason::AddressBeyondWidth);
+            return Err(table.beyond_width());
         }
         if let Some(leaf) = self.iotlb.get(domain, iova)
-            && demand.allowed_by(leaf.permissions)
+            && demand.met_by(leaf.rights)
         {
             return Ok(leaf);
         }
-        let leaf = table.walk(&*self.memory, capabilities, iova, demand)?;
+        let leaf = table.walk(&*self.memory, capabilities, iova, demand, None)?.leaf;
         self.iotlb.fill(epoch, domain, iova, &leaf);
         Ok(leaf)
     }
 }
 
 /// The reason for refusing what is no interrupt request in the interrupt range.
-const fn not_an_interrupt(access: Access) -> FaultReason {
+const fn not_an_interrupt(access: Access, mode: TableMode) -> FaultReason {
     match access {
+        Access::Read if matches!(mode, TableMode::Scalable) => FaultReason::ScalableInterruptRange,
         Access::Read => FaultReason::InterruptRange,
         Access::Write | Access::Atomic => FaultReason::MalformedRequest,
     }
 }
 
-fn pass_through(iova: Iova, length: u64, capabilities: &Capabilities) -> Result<Reach, FaultReason> {
+fn pass_through(
+    space: &AddressSpace,
+    iova: Iova,
+    length: u64,
+    capabilities: &Capabilities,
+) -> Result<Reach, FaultReason> {
     if iova.0 & capabilities.beyond_host_width() != 0 {
-        return Err(FaultReason::AddressBeyondWidth);
+        return Err(space.beyond_host_width());
+    }
+    if INTERRUPT_RANGE.contains(&iova.0) {
+        return Err(space.interrupt_range());
     }
     Ok(untranslated(iova, length, !capabilities.beyond_host_width()))
 }
@@ -172,13 +222,12 @@ fn untranslated(iova: Iova, length: u64, last: u64) -> Reach {
 }
 
 /// What of a request from `iova` on lies in `leaf`.
-fn reach(leaf: &Leaf, iova: Iova, length: u64) -> Result<Reach, FaultReason> {
-    let offset = iova.0 & (leaf.level.span() - 1);
-    let guest = GuestAddress(leaf.guest.0 | offset);
+fn reach(space: &AddressSpace, leaf: &Leaf, iova: Iova, length: u64) -> Result<Reach, FaultReason> {
+    let guest = leaf.output(iova);
     if INTERRUPT_RANGE.contains(&guest.0) {
-        return Err(FaultReason::InterruptRange);
+        return Err(space.interrupt_range());
     }
-    let left = leaf.level.span() - offset;
+    let left = leaf.level.span() - (iova.0 & (leaf.level.span() - 1));
     Ok(Reach { guest, length: before_interrupts(guest, length.min(left)) })
 }
 

@@ -6,8 +6,8 @@ use super::table::{Epoch, Table as Cache};
 use crate::invalidation::Invalidation;
 use crate::spec::second_stage::Level;
 use crate::spec::{PAGE_ADDRESS, bits};
-use crate::walk::second_stage::Leaf;
-use crate::{DomainId, GuestAddress, Iova, Permissions};
+use crate::walk::{Leaf, Rights};
+use crate::{DomainId, GuestAddress, Iova};
 
 /// 1024 sets of four.
 const SET_BITS: u32 = 10;
@@ -18,8 +18,8 @@ const LEAF_LEVELS: [Level; 3] = [Level::PAGE, Level::PAGE_2M, Level::PAGE_1G];
 /// Up to so many pages are looked for one by one; for more the whole cache is looked through.
 const MAX_PROBES: u64 = 64;
 
-/// Pages by domain, level and address. A value is the guest address of a page with its permissions in the
-/// low bits.
+/// Pages by domain, level and address. A value is the guest address of a page with its rights in the low
+/// bits.
 pub(crate) struct Iotlb {
     cache: Cache<1>,
     /// The levels of which there may be pages, by number; there is no point in looking for others.
@@ -43,7 +43,7 @@ impl Iotlb {
             Some(Leaf {
                 guest: GuestAddress(value & PAGE_ADDRESS),
                 level,
-                permissions: Permissions::from_bits_truncate(value as u8),
+                rights: Rights::from_bits_truncate(value as u8),
             })
         })
     }
@@ -52,7 +52,7 @@ impl Iotlb {
         if self.levels.load(Ordering::Relaxed) & bit(leaf.level) == 0 {
             self.levels.fetch_or(bit(leaf.level), Ordering::Relaxed);
         }
-        let value = leaf.guest.0 | u64::from(leaf.permissions.bits());
+        let value = leaf.guest.0 | u64::from(leaf.rights.bits());
         self.cache.fill(epoch, key(domain, leaf.level, iova), [value]);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::spec::INTERRUPT_RANGE;
-use crate::walk::second_stage::Leaf;
+use crate::walk::Leaf;
 use crate::{GuestAddress, Iova, Permissions};
 
 /// A range of a device's addresses that leads to guest memory contiguously and with one set of permissions.
@@ -22,7 +22,9 @@ pub struct Extent {
 
 impl Extent {
     pub(super) const fn of_leaf(iova: Iova, leaf: Leaf) -> Self {
-        Self { iova, guest: leaf.guest, length: leaf.level.span(), permissions: leaf.permissions }
+        // Second-stage tables allow the same to everyone.
+        let permissions = leaf.rights.permissions(false).intersection(Permissions::READ_WRITE);
+        Self { iova, guest: leaf.guest, length: leaf.level.span(), permissions }
     }
 
     pub(super) const fn start(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! How a function's DMA is treated: what a context cache would hold for it.
 
 use super::Tables;
-use crate::walk::legacy::{Context, Mapping, context};
+use crate::spec::context::TableMode;
 use crate::walk::second_stage::Table;
-use crate::{AssignedFunction, DomainId, TableMemory};
+use crate::walk::{AddressSpace, Mapping, View, legacy, scalable};
+use crate::{AssignedFunction, DomainId, SourceId, TableMemory};
 
 /// What decides where a function's addresses lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +41,28 @@ impl Regime {
         if !view.translating {
             return Self { kind: identity(), ..Self::BLOCKED };
         }
-        let Ok(found) = context(&view, tables.memory(), function.source_id()) else {
+        let Some(space) = space(&view, tables.memory(), function.source_id()) else {
             return Self::BLOCKED;
         };
-        let Context { domain, fault_processing_disabled, mapping } = found;
+        let AddressSpace { domain, fault_processing_disabled, mapping, .. } = space;
         let kind = match mapping {
             Mapping::PassThrough => identity(),
             Mapping::SecondStage(table) => Kind::Translated(table),
+            // Software does not announce what it adds to a first stage, so it cannot be followed.
+            Mapping::FirstStage(_) | Mapping::Nested(..) => Kind::Blocked,
         };
         Self { kind, domain, recorded: !fault_processing_disabled }
+    }
+}
+
+/// The address space of `source`'s requests without PASID.
+fn space(view: &View, memory: &impl TableMemory, source: SourceId) -> Option<AddressSpace> {
+    match view.mode().ok()? {
+        TableMode::Legacy => Some(legacy::context(view, memory, source).ok()?.space),
+        TableMode::Scalable => {
+            let context = scalable::context(view, memory, source).ok()?;
+            scalable::address_space(view, memory, &context, context.rid_pasid).ok()
+        }
+        TableMode::Reserved | TableMode::Abort => None,
     }
 }

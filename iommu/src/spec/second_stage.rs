@@ -89,6 +89,10 @@ pub(crate) enum Target {
 }
 
 impl SecondStageEntry {
+    /// Marks, where SSADE says that there are any.
+    pub(crate) const ACCESSED: u64 = 1 << 8;
+    pub(crate) const DIRTY: u64 = 1 << 9;
+
     /// What this entry alone allows; nothing means that it is not present, and then no other bit counts.
     pub(crate) const fn permissions(self) -> Permissions {
         Permissions::from_bits_truncate((self.0 & (READ | WRITE)) as u8)

@@ -3,9 +3,10 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::second_stage::{Leaf, Table};
+use super::second_stage::Table;
+use super::{Leaf, Rights};
 use crate::spec::second_stage::{Level, SecondStageEntry, Target};
-use crate::{Capabilities, GuestAddress, Iova, Permissions, TableMemory};
+use crate::{Capabilities, GuestAddress, Iova, TableMemory};
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ impl Table {
     ) -> Result<(), Stopped> {
         let range = range.start..range.end.min(1 << self.width);
         let mut enumeration = Enumeration { memory, capabilities, range, budget, visit };
-        match enumeration.table(self.root, self.top, 0, Permissions::READ_WRITE) {
+        match enumeration.table(self.root, self.top, 0, Rights::ALL) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(stopped) => Err(stopped),
         }
@@ -58,7 +59,7 @@ impl<M: TableMemory, F: FnMut(Iova, Leaf) -> ControlFlow<()>> Enumeration<'_, M,
         table: GuestAddress,
         level: Level,
         base: u64,
-        permissions: Permissions,
+        rights: Rights,
     ) -> ControlFlow<Stopped> {
         let span = level.span();
         let first = self.range.start.max(base) & !(span - 1);
@@ -74,15 +75,15 @@ impl<M: TableMemory, F: FnMut(Iova, Leaf) -> ControlFlow<()>> Enumeration<'_, M,
         for iova in (first..end).step_by(span as usize) {
             let address = GuestAddress(table.0 | level.offset(Iova(iova)));
             let Ok(entry) = self.memory.read_u64(address).map(SecondStageEntry) else { continue };
-            let permissions = permissions & entry.permissions();
-            if permissions.is_empty() {
+            let rights = rights & Rights::of_second_stage(entry);
+            if rights.permissions(false).is_empty() {
                 continue;
             }
             let Ok(target) = entry.target(level, self.capabilities) else { continue };
             match (target, level.below()) {
-                (Target::Table(next), Some(below)) => self.table(next, below, iova, permissions)?,
+                (Target::Table(next), Some(below)) => self.table(next, below, iova, rights)?,
                 (Target::Table(guest) | Target::Leaf(guest), _) => {
-                    let leaf = Leaf { guest, level, permissions };
+                    let leaf = Leaf { guest, level, rights };
                     if (self.visit)(Iova(iova), leaf).is_break() {
                         return ControlFlow::Break(Stopped(Iova(iova.max(self.range.start))));
                     }

@@ -1,36 +1,23 @@
 //! Legacy mode: root table, context table (§3.4.2; order of the checks §7.1.3).
 
 use super::second_stage::Table;
-use super::{Fault, View};
-use crate::spec::context::{ContextEntry, ENTRY_SIZE, RootEntry, TableMode, TranslationType};
+use super::{AddressSpace, Fault, Mapping, View};
+use crate::spec::context::{ContextEntry, ENTRY_SIZE, RootEntry, TranslationType};
 use crate::spec::fault::FaultReason;
-use crate::{DomainId, Feature, GuestAddress, SourceId, TableMemory};
+use crate::{Feature, GuestAddress, SourceId, TableMemory};
 
-/// How a requester's untranslated requests are to be treated.
+/// What a context entry says of a requester.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Context {
-    pub(crate) domain: DomainId,
-    /// The context entry's FPD: faults found further on are not recorded.
-    pub(crate) fault_processing_disabled: bool,
-    pub(crate) mapping: Mapping,
+    /// How its untranslated requests are to be treated.
+    pub(crate) space: AddressSpace,
+    /// Whether it may have a device-TLB: send translation requests and translated requests.
+    pub(crate) device_tlb: bool,
 }
 
-/// What a domain makes of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mapping {
-    /// It stays as it is, if guest addresses have as many bits.
-    PassThrough,
-    /// The table decides.
-    SecondStage(Table),
-}
-
-/// Looks `source` up. Only for a view that translates.
+/// Looks `source` up. Only for a view that translates, in legacy mode.
 pub(crate) fn context(view: &View, memory: &impl TableMemory, source: SourceId) -> Result<Context, Fault> {
     let unqualified = |reason| Fault::new(reason, false);
-    if view.root.mode() != TableMode::Legacy {
-        return Err(unqualified(FaultReason::TableModeInvalid));
-    }
-
     let root = read_entry(memory, view.root.table(), source.bus())
         .map(RootEntry)
         .ok_or(unqualified(FaultReason::RootUnreadable))?;
@@ -46,7 +33,8 @@ pub(crate) fn context(view: &View, memory: &impl TableMemory, source: SourceId) 
         .ok_or(unqualified(FaultReason::ContextUnreadable))?;
     let fault_processing_disabled = entry.fault_processing_disabled();
     let mapping = mapping(view, entry).map_err(|reason| Fault::new(reason, fault_processing_disabled))?;
-    Ok(Context { domain: entry.domain(), fault_processing_disabled, mapping })
+    let space = AddressSpace { domain: entry.domain(), pasid: None, fault_processing_disabled, mapping };
+    Ok(Context { space, device_tlb: entry.translation_type() == TranslationType::All })
 }
 
 fn mapping(view: &View, entry: ContextEntry) -> Result<Mapping, FaultReason> {
@@ -59,15 +47,19 @@ fn mapping(view: &View, entry: ContextEntry) -> Result<Mapping, FaultReason> {
     }
     // The width must be one there is even where it has no meaning: software writes the largest there.
     let top = capabilities.second_stage_top(entry.address_width()).ok_or(FaultReason::ContextInvalid)?;
-    match entry.translation_type() {
-        TranslationType::Untranslated => {
-            Ok(Mapping::SecondStage(Table::new(entry.second_stage_table(), top, capabilities)))
-        }
-        TranslationType::PassThrough if capabilities.has(Feature::PassThrough) => Ok(Mapping::PassThrough),
-        TranslationType::PassThrough | TranslationType::All | TranslationType::Reserved => {
-            Err(FaultReason::ContextInvalid)
-        }
+    let supported = match entry.translation_type() {
+        TranslationType::Untranslated => true,
+        TranslationType::All => capabilities.has(Feature::DeviceTlb),
+        TranslationType::PassThrough => capabilities.has(Feature::PassThrough),
+        TranslationType::Reserved => false,
+    };
+    if !supported {
+        return Err(FaultReason::ContextInvalid);
     }
+    Ok(match entry.translation_type() {
+        TranslationType::PassThrough => Mapping::PassThrough,
+        _ => Mapping::SecondStage(Table::new(entry.second_stage_table(), top, capabilities)),
+    })
 }
 
 /// Reads entry `index` of a table of 16-byte entries. The half that holds the present bit is read first.

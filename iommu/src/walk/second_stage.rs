@@ -1,9 +1,11 @@
 //! The second-stage table of a domain (§3.7).
 
-use super::Demand;
+use super::marks::{MarkError, Marked, Marker, Marks};
+use super::{Demand, Found, Inner, Lack, Leaf, Rights};
+use crate::spec::INTERRUPT_RANGE;
 use crate::spec::fault::FaultReason;
 use crate::spec::second_stage::{Level, SecondStageEntry, Target};
-use crate::{Capabilities, GuestAddress, Iova, Permissions, TableMemory};
+use crate::{Capabilities, GuestAddress, Iova, TableMemory};
 
 /// A second-stage table, by its topmost part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,20 +15,58 @@ pub(crate) struct Table {
     pub(crate) top: Level,
     /// The bits of an address that it translates: no more than `top` reaches and the unit supports.
     pub(crate) width: u8,
+    pub(crate) marks: Marks,
+    /// Whether it was found in scalable mode; faults have other names there.
+    pub(crate) scalable: bool,
 }
 
-/// The end of a walk: one page, of the size that `level` spans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leaf {
-    pub(crate) guest: GuestAddress,
-    pub(crate) level: Level,
-    /// What every level on the way allows.
-    pub(crate) permissions: Permissions,
+/// The names of faults.
+struct Reasons {
+    beyond_width: FaultReason,
+    top_unreadable: FaultReason,
+    unreadable: FaultReason,
+    reserved: FaultReason,
+    write_denied: FaultReason,
+    read_denied: FaultReason,
+    interrupt_range: FaultReason,
 }
+
+const LEGACY: Reasons = Reasons {
+    beyond_width: FaultReason::AddressBeyondWidth,
+    // The topmost table is the context entry's fault.
+    top_unreadable: FaultReason::ContextInvalid,
+    unreadable: FaultReason::SecondStageUnreadable,
+    reserved: FaultReason::SecondStageReserved,
+    write_denied: FaultReason::WriteDenied,
+    read_denied: FaultReason::ReadDenied,
+    interrupt_range: FaultReason::InterruptRange,
+};
+
+const SCALABLE: Reasons = Reasons {
+    beyond_width: FaultReason::ScalableBeyondWidth,
+    top_unreadable: FaultReason::ScalableSecondStageTopUnreadable,
+    unreadable: FaultReason::ScalableSecondStageUnreadable,
+    reserved: FaultReason::ScalableSecondStageReserved,
+    write_denied: FaultReason::ScalableWriteDenied,
+    read_denied: FaultReason::ScalableReadDenied,
+    interrupt_range: FaultReason::ScalableInterruptRange,
+};
 
 impl Table {
+    /// A table of legacy mode.
     pub(crate) fn new(root: GuestAddress, top: Level, capabilities: &Capabilities) -> Self {
-        Self { root, top, width: top.width().min(capabilities.guest_address_width()) }
+        let width = top.width().min(capabilities.guest_address_width());
+        Self { root, top, width, marks: Marks::Absent, scalable: false }
+    }
+
+    /// A table of scalable mode.
+    pub(crate) fn scalable(
+        root: GuestAddress,
+        top: Level,
+        capabilities: &Capabilities,
+        marks: Marks,
+    ) -> Self {
+        Self { marks, scalable: true, ..Self::new(root, top, capabilities) }
     }
 
     /// Whether `iova` is an address that the table can translate at all.
@@ -34,45 +74,85 @@ impl Table {
         iova.0 >> self.width == 0
     }
 
-    /// Finds the page that `iova` lies in, if `demand` may use it. At each level permission is checked
-    /// before reserved bits.
+    /// The reason when it does not.
+    pub(crate) const fn beyond_width(&self) -> FaultReason {
+        self.reasons().beyond_width
+    }
+
+    /// Finds the page that `iova` lies in, if `demand` may use it, beginning at `start` instead of the top
+    /// if that is known. At each level permission is checked before reserved bits.
+    ///
+    /// Entries on the way are marked accessed, also if one further on turns out to be bad; the last one only
+    /// if the page may be used.
     pub(crate) fn walk(
         &self,
         memory: &impl TableMemory,
         capabilities: &Capabilities,
         iova: Iova,
         demand: Demand,
-    ) -> Result<Leaf, FaultReason> {
+        start: Option<Inner>,
+    ) -> Result<Found, FaultReason> {
+        let reasons = self.reasons();
         if !self.covers(iova) {
-            return Err(FaultReason::AddressBeyondWidth);
+            return Err(reasons.beyond_width);
         }
-        let mut table = self.root;
-        let mut level = self.top;
-        let mut permissions = Permissions::READ_WRITE;
+        let mut marker = Marker::new(self.marks);
+        let mut inner = start.unwrap_or(Inner { table: self.root, level: self.top, rights: Rights::ALL });
         loop {
-            let entry = memory.read_u64(GuestAddress(table.0 | level.offset(iova)));
-            let entry = SecondStageEntry(entry.map_err(|_| self.unreadable(level))?);
-            permissions &= entry.permissions();
-            if !demand.allowed_by(permissions) {
-                return Err(demand.denial(permissions));
+            let Inner { table, level, rights } = inner;
+            let address = GuestAddress(table.0 | level.offset(iova));
+            let entry = memory
+                .read_u64(address)
+                .map(SecondStageEntry)
+                .map_err(|_| if level == self.top { reasons.top_unreadable } else { reasons.unreadable })?;
+            let rights = rights & Rights::of_second_stage(entry);
+            if !demand.allowed_by(rights) {
+                return Err(self.denial(demand, rights));
             }
-            let target = entry.target(level, capabilities).map_err(|_| FaultReason::SecondStageReserved)?;
+            let target = entry.target(level, capabilities).map_err(|_| reasons.reserved)?;
+            let mut mark = |wanted| {
+                marker.set(memory, address, entry.0, wanted).map_err(|error| match error {
+                    MarkError::NotSnooped => FaultReason::SecondStageMarkNotSnooped,
+                    MarkError::Failed => FaultReason::SecondStageMarkFailed,
+                })
+            };
             match (target, level.below()) {
-                (Target::Table(next), Some(below)) => (table, level) = (next, below),
+                (Target::Table(next), Some(below)) => {
+                    if mark(SecondStageEntry::ACCESSED)? == Marked::Done {
+                        inner = Inner { table: next, level: below, rights };
+                    }
+                }
                 (Target::Table(guest) | Target::Leaf(guest), _) => {
-                    return Ok(Leaf { guest, level, permissions });
+                    let mut leaf = Leaf { guest, level, rights };
+                    if INTERRUPT_RANGE.contains(&leaf.output(iova).0) {
+                        return Err(reasons.interrupt_range);
+                    }
+                    let dirty = if demand.dirties(rights) { SecondStageEntry::DIRTY } else { 0 };
+                    if mark(SecondStageEntry::ACCESSED | dirty)? == Marked::Done {
+                        if self.marks != Marks::Absent && (entry.0 | dirty) & SecondStageEntry::DIRTY == 0 {
+                            leaf.rights |= Rights::CLEAN;
+                        }
+                        return Ok(Found { leaf, inner });
+                    }
                 }
             }
         }
     }
 
-    /// The reason when an entry of `level` cannot be read: the topmost table is the context entry's fault.
-    const fn unreadable(&self, level: Level) -> FaultReason {
-        if level.number() == self.top.number() {
-            FaultReason::ContextInvalid
-        } else {
-            FaultReason::SecondStageUnreadable
+    /// The reason when entries that allow `rights` do not allow `demand`.
+    fn denial(&self, demand: Demand, rights: Rights) -> FaultReason {
+        if self.scalable && !rights.intersects(Rights::READ | Rights::ANY_WRITE) {
+            return FaultReason::ScalableSecondStageNotPresent;
         }
+        match demand.lacking(rights) {
+            Lack::Write => self.reasons().write_denied,
+            // There is no other permission here: what may be read may be executed, by anyone.
+            Lack::Read | Lack::Execute | Lack::Privilege => self.reasons().read_denied,
+        }
+    }
+
+    const fn reasons(&self) -> &'static Reasons {
+        if self.scalable { &SCALABLE } else { &LEGACY }
     }
 }
 

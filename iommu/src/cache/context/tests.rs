@@ -3,7 +3,9 @@ use super::*;
 const CAPABILITIES: Capabilities = Capabilities::legacy(48);
 
 fn context(domain: u16, mapping: Mapping) -> Context {
-    Context { domain: DomainId(domain), fault_processing_disabled: domain % 2 == 1, mapping }
+    let fault_processing_disabled = domain % 2 == 1;
+    let space = AddressSpace { domain: DomainId(domain), pasid: None, fault_processing_disabled, mapping };
+    Context { space, device_tlb: domain > 1 }
 }
 
 fn table(root: u64, levels: u8) -> Mapping {

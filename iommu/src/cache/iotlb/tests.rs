@@ -4,7 +4,7 @@ const FIVE: DomainId = DomainId(5);
 const SIX: DomainId = DomainId(6);
 
 fn leaf(guest: u64, level: Level) -> Leaf {
-    Leaf { guest: GuestAddress(guest), level, permissions: Permissions::READ_WRITE }
+    Leaf { guest: GuestAddress(guest), level, rights: Rights::ALL }
 }
 
 fn filled(pages: &[(DomainId, u64, Level)]) -> Iotlb {
@@ -35,10 +35,10 @@ fn a_page_is_found_by_every_address_in_it_and_by_no_other() {
 }
 
 #[test]
-fn permissions_come_out_as_they_went_in() {
+fn rights_come_out_as_they_went_in() {
     let iotlb = Iotlb::new();
-    for permissions in [Permissions::READ, Permissions::WRITE, Permissions::READ_WRITE] {
-        let leaf = Leaf { permissions, ..leaf(0xFFFF_FFFF_F000, Level::PAGE) };
+    for rights in [Rights::READ, Rights::ANY_WRITE, Rights::ALL, Rights::ALL | Rights::CLEAN] {
+        let leaf = Leaf { rights, ..leaf(0xFFFF_FFFF_F000, Level::PAGE) };
         iotlb.fill(iotlb.epoch(), FIVE, Iova(0x1000), &leaf);
         assert_eq!(iotlb.get(FIVE, Iova(0x1000)), Some(leaf));
     }

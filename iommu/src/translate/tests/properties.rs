@@ -7,8 +7,7 @@ use crate::testing::descriptor::{
     context_device, context_domain, context_global, iotlb_domain, iotlb_global, iotlb_pages,
 };
 use crate::testing::{DATA, LARGE, Machine, RW};
-use crate::walk::legacy::{self, Mapping};
-use crate::walk::{Demand, View};
+use crate::walk::{Demand, Mapping, View, legacy};
 use crate::{Access, GuestAddress, Iova, Permissions, SourceId};
 
 const SOURCES: [SourceId; 4] = [SourceId(0x0100), SourceId(0x0101), SourceId(0x0104), SourceId(0x0200)];
@@ -89,11 +88,12 @@ fn by_the_tables(machine: &Machine, source: SourceId, iova: u64, access: Access)
     assert!(translating);
     let view = View { translating, root, capabilities };
     let context = legacy::context(&view, &machine.memory, source).map_err(|fault| fault.reason as u8)?;
-    match context.mapping {
+    match context.space.mapping {
         Mapping::PassThrough => Ok(iova),
+        Mapping::FirstStage(_) | Mapping::Nested(..) => unreachable!(),
         Mapping::SecondStage(table) => table
-            .walk(&machine.memory, &capabilities, Iova(iova), Demand::new(access))
-            .map(|leaf| leaf.guest.0 | iova & (leaf.level.span() - 1))
+            .walk(&machine.memory, &capabilities, Iova(iova), Demand::new(access), None)
+            .map(|found| found.leaf.output(Iova(iova)).0)
             .map_err(|reason| reason as u8),
     }
 }

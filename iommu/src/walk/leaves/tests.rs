@@ -60,13 +60,14 @@ fn three_leaves() -> Sparse {
 #[test]
 fn leaves_come_in_order_with_their_size_and_permissions() {
     let (found, outcome) = collect(&three_leaves(), 0..u64::MAX, 10);
-    let leaf = |guest, level, permissions| Leaf { guest: GuestAddress(guest), level, permissions };
+    let leaf = |guest, level, rights| Leaf { guest: GuestAddress(guest), level, rights };
+    let read_only = Rights::ALL - Rights::ANY_WRITE;
     assert_eq!(
         found,
         [
-            (0x40_3000, leaf(0x7000, Level::PAGE, Permissions::READ)),
-            (0x60_0000, leaf(0xA0_0000, Level::PAGE_2M, Permissions::READ_WRITE)),
-            (0x4000_0000, leaf(0x4000_0000, Level::PAGE_1G, Permissions::READ_WRITE)),
+            (0x40_3000, leaf(0x7000, Level::PAGE, read_only)),
+            (0x60_0000, leaf(0xA0_0000, Level::PAGE_2M, Rights::ALL)),
+            (0x4000_0000, leaf(0x4000_0000, Level::PAGE_1G, Rights::ALL)),
         ]
     );
     assert_eq!(outcome, Ok(()));
@@ -145,8 +146,9 @@ proptest! {
             let iova = Iova(upper << 30 | middle << 21 | lower << 12 | 0x123);
             let covering = found.iter().find(|(start, leaf)| iova.0 & !(leaf.level.span() - 1) == *start);
             for access in [Access::Read, Access::Write] {
-                let walked = table().walk(&memory, &CAPABILITIES, iova, Demand::new(access)).ok();
-                let listed = covering.map(|(_, leaf)| *leaf).filter(|leaf| leaf.permissions.allows(access));
+                let walked = table().walk(&memory, &CAPABILITIES, iova, Demand::new(access), None);
+                let walked = walked.ok().map(|found| found.leaf);
+                let listed = covering.map(|(_, leaf)| *leaf).filter(|leaf| Demand::new(access).allowed_by(leaf.rights));
                 prop_assert_eq!(walked, listed);
             }
         }

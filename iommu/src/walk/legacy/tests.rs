@@ -1,7 +1,7 @@
 use super::*;
-use crate::Capabilities;
 use crate::spec::context::RootPointer;
 use crate::testing::{DATA, Machine, SOURCE};
+use crate::{Capabilities, DomainId};
 
 /// What [`SOURCE`] gets, and whether a fault would be recorded.
 fn look_up(machine: &Machine) -> Result<Context, (FaultReason, bool)> {
@@ -14,7 +14,9 @@ fn look_up_by(
     capabilities: Capabilities,
 ) -> Result<Context, (FaultReason, bool)> {
     let view = View { translating: true, root: RootPointer(root), capabilities };
-    context(&view, &machine.memory, SOURCE).map_err(|fault| (fault.reason, fault.recorded))
+    view.mode()
+        .and_then(|_| context(&view, &machine.memory, SOURCE))
+        .map_err(|fault| (fault.reason, fault.recorded))
 }
 
 #[test]
@@ -22,8 +24,8 @@ fn a_context_names_domain_and_table() {
     let machine = Machine::new();
     machine.context(SOURCE, [DATA | 1, 2 | 0xABCD << 8]);
     let found = look_up(&machine).unwrap();
-    assert_eq!(found.domain, DomainId(0xABCD));
-    let Mapping::SecondStage(table) = found.mapping else { panic!("{found:?}") };
+    assert_eq!(found.space.domain, DomainId(0xABCD));
+    let Mapping::SecondStage(table) = found.space.mapping else { panic!("{found:?}") };
     assert_eq!((table.root.0, table.top.number(), table.width), (DATA, 4, 48));
 }
 
@@ -31,7 +33,7 @@ fn a_context_names_domain_and_table() {
 fn a_table_translates_no_more_than_the_unit_supports() {
     let machine = Machine::new();
     machine.context(SOURCE, [DATA | 1, 1]);
-    let Ok(Context { mapping: Mapping::SecondStage(table), .. }) = look_up(&machine) else { panic!() };
+    let Mapping::SecondStage(table) = look_up(&machine).unwrap().space.mapping else { panic!() };
     assert_eq!((table.top.number(), table.width), (3, 39));
 }
 
@@ -90,9 +92,13 @@ fn pass_through_has_no_table() {
     let machine = Machine::new();
     // What would be the table's address may hold anything, also beyond what guest memory can be.
     machine.context(SOURCE, [1 << 50 | 2 << 2 | 1, 2 | 7 << 8]);
-    let expected =
-        Context { domain: DomainId(7), fault_processing_disabled: false, mapping: Mapping::PassThrough };
-    assert_eq!(look_up(&machine), Ok(expected));
+    let space = AddressSpace {
+        domain: DomainId(7),
+        pasid: None,
+        fault_processing_disabled: false,
+        mapping: Mapping::PassThrough,
+    };
+    assert_eq!(look_up(&machine), Ok(Context { space, device_tlb: false }));
 }
 
 #[test]
@@ -112,7 +118,7 @@ fn fault_processing_disable_silences_only_what_it_qualifies() {
     machine.context(SOURCE, [3, 7]);
     assert_eq!(look_up(&machine), Err((FaultReason::ContextInvalid, false)));
     machine.context(SOURCE, [DATA | 3, 2]);
-    assert!(look_up(&machine).unwrap().fault_processing_disabled);
+    assert!(look_up(&machine).unwrap().space.fault_processing_disabled);
 }
 
 #[test]

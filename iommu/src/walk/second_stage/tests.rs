@@ -1,6 +1,6 @@
 use super::*;
-use crate::Access;
-use crate::testing::{DATA, LARGE, Machine, R, RW, W};
+use crate::testing::{DATA, LARGE, Machine, R, RW, SOURCE, W};
+use crate::{Access, Permissions, Request};
 
 const CAPABILITIES: Capabilities = Capabilities::legacy(48);
 
@@ -9,7 +9,16 @@ fn table(root: u64, levels: u8) -> Table {
 }
 
 fn walk(machine: &Machine, root: u64, iova: u64, access: Access) -> Result<Leaf, FaultReason> {
-    table(root, 4).walk(&machine.memory, &CAPABILITIES, Iova(iova), Demand::new(access))
+    walk_from(machine, &table(root, 4), iova, Demand::new(access))
+}
+
+fn walk_from(machine: &Machine, table: &Table, iova: u64, demand: Demand) -> Result<Leaf, FaultReason> {
+    table.walk(&machine.memory, &CAPABILITIES, Iova(iova), demand, None).map(|found| found.leaf)
+}
+
+/// A demand for `length` bytes.
+fn demand(access: Access, length: u64) -> Demand {
+    Demand::of(&Request::new(SOURCE, access), false, length, &CAPABILITIES)
 }
 
 #[test]
@@ -22,8 +31,8 @@ fn three_and_four_levels_lead_to_small_and_large_pages() {
             let large = if level > Level::PAGE { LARGE } else { 0 };
             machine.write_memory(machine.entry(root, levels, iova, level), page | RW | large);
             let request = Demand::new(Access::Write);
-            let found = table(root, levels).walk(&machine.memory, &CAPABILITIES, Iova(iova + 0x123), request);
-            let leaf = Leaf { guest: GuestAddress(page), level, permissions: Permissions::READ_WRITE };
+            let found = walk_from(&machine, &table(root, levels), iova + 0x123, request);
+            let leaf = Leaf { guest: GuestAddress(page), level, rights: Rights::ALL };
             assert_eq!(found, Ok(leaf), "{levels} {level:?}");
         }
     }
@@ -34,8 +43,7 @@ fn an_address_beyond_the_width_does_not_alias_one_within() {
     let machine = Machine::new();
     let root = machine.table();
     machine.write_memory(machine.entry(root, 3, 0, Level::PAGE), DATA | RW);
-    let walk =
-        |iova| table(root, 3).walk(&machine.memory, &CAPABILITIES, Iova(iova), Demand::new(Access::Read));
+    let walk = |iova| walk_from(&machine, &table(root, 3), iova, Demand::new(Access::Read));
     assert_eq!(walk(0).unwrap().guest.0, DATA);
     for iova in [1 << 39, 1 << 48, 1 << 63, u64::MAX] {
         assert_eq!(walk(iova), Err(FaultReason::AddressBeyondWidth), "{iova:#x}");
@@ -55,7 +63,8 @@ fn permissions_are_those_that_every_level_gives() {
         assert_eq!(read.is_ok(), allowed & R != 0);
         assert_eq!(write.is_ok(), allowed & W != 0);
         for leaf in read.iter().chain(&write) {
-            assert_eq!(u64::from(leaf.permissions.bits()), allowed);
+            let permissions = leaf.rights.permissions(false) & Permissions::READ_WRITE;
+            assert_eq!(u64::from(permissions.bits()), allowed);
         }
         if allowed & R == 0 {
             assert_eq!(read, Err(FaultReason::ReadDenied));
@@ -72,11 +81,11 @@ fn a_read_of_nothing_needs_some_permission_only() {
     let root = machine.table();
     machine.map(root, 0x1000, DATA | W);
     machine.map(root, 0x2000, DATA);
-    let request = Demand::of_length(Access::Read, 0, &CAPABILITIES);
-    let walk = |iova, request| table(root, 4).walk(&machine.memory, &CAPABILITIES, Iova(iova), request);
+    let request = demand(Access::Read, 0);
+    let walk = |iova, request| walk_from(&machine, &table(root, 4), iova, request);
     assert!(walk(0x1000, request).is_ok());
     assert_eq!(walk(0x2000, request), Err(FaultReason::ReadDenied));
-    let one_byte = Demand::of_length(Access::Read, 1, &CAPABILITIES);
+    let one_byte = demand(Access::Read, 1);
     assert_eq!(walk(0x1000, one_byte), Err(FaultReason::ReadDenied));
 }
 
@@ -151,6 +160,6 @@ fn a_table_that_points_to_itself_ends_at_the_lowest_level() {
     let machine = Machine::new();
     let root = machine.table();
     machine.write_memory(root, root | RW);
-    let leaf = Leaf { guest: GuestAddress(root), level: Level::PAGE, permissions: Permissions::READ_WRITE };
+    let leaf = Leaf { guest: GuestAddress(root), level: Level::PAGE, rights: Rights::ALL };
     assert_eq!(walk(&machine, root, 0, Access::Read), Ok(leaf));
 }
