@@ -1,0 +1,40 @@
+//! One request through a fresh unit: nothing is cached, so there is exactly one state of the tables.
+
+mod legacy;
+mod scalable;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::trace::{Answer, Outcome};
+
+/// As many cases as PROPTEST_CASES says; what fails is printed whole, so no seeds are kept.
+pub fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, max_global_rejects: u32::MAX, ..ProptestConfig::default() }
+}
+
+/// Checks that `cases` bring about each of `reasons` as the only permitted one, and success.
+pub fn assert_all_occur<C>(
+    cases: &impl Strategy<Value = C>,
+    reasons: &[u8],
+    permitted: impl Fn(&C) -> Vec<Outcome>,
+) {
+    let mut runner = TestRunner::deterministic();
+    let mut missing: BTreeSet<_> = reasons.iter().copied().collect();
+    let mut succeeded = 0;
+    for _ in 0..10_000 {
+        if missing.is_empty() && succeeded > 100 {
+            return;
+        }
+        let case = cases.new_tree(&mut runner).unwrap().current();
+        match permitted(&case).as_slice() {
+            [Outcome { answer: Answer::Blocked { reason, .. }, .. }] => _ = missing.remove(reason),
+            [Outcome { answer: Answer::Reaches { .. }, .. }] => succeeded += 1,
+            _ => {}
+        }
+    }
+    panic!("no case for {missing:x?}, and {succeeded} that succeed");
+}

@@ -1,0 +1,60 @@
+//! Legacy mode (§3.4.3, §3.7).
+
+use iommu::{Capabilities, Profile};
+use proptest::prelude::*;
+
+use crate::capability::Caps;
+use crate::dispatch::{LEGACY, judge};
+use crate::generate::capabilities::capabilities;
+use crate::generate::requests::{Asked, asked};
+use crate::generate::spaces::{LegacySpace, legacy_space};
+use crate::generate::{Builder, Seasoning, seasoning};
+use crate::rig::Rig;
+use crate::trace::Outcome;
+use crate::walks::{assert_all_occur, config};
+
+const EVERY_PROFILE: &[Profile] =
+    &[Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Full];
+
+type Case = (Capabilities, LegacySpace, Asked, Seasoning);
+
+fn cases() -> impl Strategy<Value = Case> {
+    (capabilities(EVERY_PROFILE), legacy_space(), asked(4), seasoning(12))
+}
+
+/// A unit with the tables of a case in use, and what may come of the case's request.
+fn prepare((capabilities, space, asked, seasoning): &Case) -> (Rig, Vec<Outcome>) {
+    let caps = Caps::of(capabilities);
+    let mut builder = Builder::new(seasoning.clone());
+    let root = space.build(&mut builder, &caps, asked.request.source.0, asked.address) | LEGACY << 10;
+    let mut rig = Rig::new(*capabilities, builder.finish());
+    rig.translate_with(root);
+    let permitted = judge(rig.world(), root, &asked.request, asked.address, asked.length);
+    (rig, permitted)
+}
+
+/// Requests that the unit does not know yet.
+fn unsupported(asked: &Asked) -> bool {
+    asked.request.translated || asked.request.pasid.is_some() && asked.address >> 20 == 0xFEE
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Every field of the legacy tables means what the specification says.
+    #[test]
+    fn legacy_requests_end_as_the_tables_say(case in cases()) {
+        let asked = &case.2;
+        prop_assume!(!unsupported(asked));
+        let (mut rig, permitted) = prepare(&case);
+        let outcome = rig.check_access(&asked.request, asked.address, asked.length, &permitted);
+        prop_assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+    }
+}
+
+/// The property above means something: the cases come to every end that legacy mode knows.
+#[test]
+fn legacy_cases_come_to_every_end() {
+    let reasons = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x31];
+    assert_all_occur(&cases(), &reasons, |case| prepare(case).1);
+}

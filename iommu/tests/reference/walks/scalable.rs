@@ -1,0 +1,53 @@
+//! Scalable mode (§3.4.4, §3.6 to §3.8).
+
+use iommu::{Capabilities, Profile};
+use proptest::prelude::*;
+
+use crate::capability::Caps;
+use crate::dispatch::{SCALABLE, judge};
+use crate::generate::capabilities::capabilities;
+use crate::generate::requests::{Asked, asked};
+use crate::generate::scalable::{EVERY_KIND, ScalableSpace, scalable_space};
+use crate::generate::{Builder, Seasoning, seasoning};
+use crate::rig::Rig;
+use crate::scalable::NESTED;
+use crate::trace::Outcome;
+use crate::walks::assert_all_occur;
+
+const SCALABLE_PROFILES: &[Profile] = &[Profile::SecondStage, Profile::FirstStage, Profile::Full];
+
+type Case = (Capabilities, ScalableSpace, Asked, Seasoning);
+
+fn cases(profiles: &'static [Profile], kinds: &'static [u64]) -> impl Strategy<Value = Case> {
+    (capabilities(profiles), scalable_space(kinds), asked(30), seasoning(40))
+}
+
+/// A unit with the tables of a case in use, and what may come of the case's request.
+fn prepare((capabilities, space, asked, seasoning): &Case) -> (Rig, Vec<Outcome>) {
+    let caps = Caps::of(capabilities);
+    let mut builder = Builder::new(seasoning.clone());
+    let root = space.build(&mut builder, &caps, &asked.request, asked.address) | SCALABLE << 10;
+    let mut rig = Rig::new(*capabilities, builder.finish());
+    rig.translate_with(root);
+    let permitted = judge(rig.world(), root, &asked.request, asked.address, asked.length);
+    (rig, permitted)
+}
+
+/// The cases come to every end that scalable mode knows.
+#[test]
+fn scalable_cases_come_to_every_end() {
+    let reasons = [
+        0x38, 0x39, 0x3A, 0x40, 0x41, 0x42, 0x45, 0x46, 0x50, 0x51, 0x52, 0x58, 0x59, 0x5A, 0x5B, 0x5C, 0x5D,
+        0x70, 0x71, 0x72, 0x73, 0x78, 0x79, 0x7A, 0x7B, 0x7C, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x90,
+    ];
+    assert_all_occur(&cases(SCALABLE_PROFILES, EVERY_KIND), &reasons, |case| prepare(case).1);
+}
+
+/// And the nested cases to those that only nesting knows.
+#[test]
+fn nested_cases_come_to_every_end() {
+    let reasons = [
+        0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7A, 0x7B, 0x7C, 0x84, 0x85, 0x86, 0x87,
+    ];
+    assert_all_occur(&cases(&[Profile::Full], &[NESTED]), &reasons, |case| prepare(case).1);
+}
