@@ -183,6 +183,9 @@ void pci_enable(bdf_t bdf, u16 bits);
 bdf_t pci_find(u32 id, bdf_t from);
 /* The offset of a capability; 0 if the function does not have it. */
 u8 pci_capability(bdf_t bdf, u8 id);
+/* The offset of an extended capability; 0 if the function does not have it. */
+u16 pci_extended_capability(bdf_t bdf, u16 id);
+enum { PCI_ATS = 0x0F, PCI_PAGE_REQUESTS = 0x13, PCI_PASID = 0x1B };
 /* The address that memory BAR `index` decodes. */
 u64 pci_bar(bdf_t bdf, unsigned index);
 /* The size of memory BAR `index`, by writing ones to it with decoding off. */

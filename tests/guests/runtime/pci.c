@@ -39,6 +39,16 @@ u8 pci_capability(bdf_t bdf, u8 id) {
 
 static bool wide(u32 bar) { return (bar & 6) == 4; }
 
+u16 pci_extended_capability(bdf_t bdf, u16 id) {
+    for (u16 at = 0x100; at != 0;) {
+        u32 header = pci_read32(bdf, at);
+        if ((u16)header == id)
+            return at;
+        at = (u16)(header >> 20);
+    }
+    return 0;
+}
+
 u64 pci_bar(bdf_t bdf, unsigned index) {
     u16 at = (u16)(0x10 + 4 * index);
     u32 low = pci_read32(bdf, at);

@@ -149,6 +149,7 @@ bool vtd_fault(struct fault *fault) {
             .source = (bdf_t)high,
             .reason = (u8)(high >> 32),
             .read = high >> 62 & 1,
+            .details = high,
         };
         write32(record + 12, 1u << 31);
         return true;

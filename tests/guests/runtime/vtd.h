@@ -121,6 +121,8 @@ struct fault {
     bdf_t source;
     u8 reason;
     bool read;
+    /* Bits 127:64 of the record. */
+    u64 details;
 };
 /* Takes the oldest recorded fault; false if none is pending. */
 bool vtd_fault(struct fault *fault);
