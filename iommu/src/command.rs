@@ -9,17 +9,14 @@ use crate::spec::context::{RootPointer, TableMode};
 use crate::spec::descriptor::{context_granularity, iotlb_granularity};
 use crate::spec::interrupt::TablePointer;
 use crate::spec::registers::{
-    CCMD, FECTL, FRCD, FRCD_COUNT, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, RTADDR, RUN,
-    ccmd, iotlb,
+    CCMD, FECTL, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, RTADDR, RUN, ccmd, iotlb,
 };
 use crate::unit::{Outbox, Unit};
 use crate::{DomainId, EntryRange, TableMemory};
 
-/// Offsets of the words that hold a command bit, and of the last word of the first fault record.
+/// Offsets of the words that hold a command bit.
 const CCMD_HIGH: u64 = CCMD + 4;
 const IOTLB_HIGH: u64 = IOTLB + 4;
-const FRCD_LAST: u64 = FRCD + 12;
-const FRCD_END: u64 = FRCD + FRCD_COUNT as u64 * 16;
 
 /// The command bit as it stands in the upper word.
 const RUN_HIGH: u32 = (RUN >> 32) as u32;
@@ -54,9 +51,7 @@ impl<M: TableMemory + 'static> Unit<M> {
                     self.iotlb_command(&mut queue, outbox);
                 }
             }
-            FRCD_LAST..FRCD_END if offset % 16 == 12 => {
-                self.faults.write_record(registers, ((offset - FRCD) / 16) as usize, value);
-            }
+            _ if self.faults.is_last_word(offset) => self.faults.write_record(registers, offset, value),
             _ => {
                 registers.write(offset, value);
             }

@@ -6,14 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::event::Event;
 use crate::registers::Registers;
 use crate::spec::fault::{FaultInfo, FaultReason, FaultRecord};
-use crate::spec::registers::{FRCD, FRCD_COUNT, FSTS, FaultStatus, IQERCD, QueueError};
-use crate::{MsiMessage, SourceId};
+use crate::spec::registers::{FSTS, FaultStatus, IQERCD, QueueError};
+use crate::{Capabilities, MsiMessage, SourceId};
 
 /// The reporting side of a unit: FSTS, FECTL and the records change only under its lock.
 ///
 /// A message that a method gives is to be sent once no lock is held.
-#[derive(Default)]
 pub(crate) struct FaultReporting {
+    /// Where the records lie, and how many there are.
+    offset: u64,
+    count: usize,
     /// The record to use next.
     next: Mutex<usize>,
 }
@@ -25,6 +27,11 @@ const PENDING: u32 = (FaultRecord::PENDING >> 32) as u32;
 const STOPS_QUEUE: FaultStatus = FaultStatus::QUEUE_ERROR.union(FaultStatus::TIMEOUT_ERROR);
 
 impl FaultReporting {
+    pub(crate) fn new(capabilities: &Capabilities) -> Self {
+        let (offset, count) = (capabilities.fault_record_offset(), capabilities.fault_records());
+        Self { offset, count, next: Mutex::default() }
+    }
+
     /// Records a fault (§7.3.1). A flood costs little: once a fault has been lost, further ones are dropped
     /// at the first look.
     #[must_use]
@@ -43,7 +50,7 @@ impl FaultReporting {
         if before.contains(FaultStatus::OVERFLOW) {
             return None;
         }
-        let record = record_offset(*next);
+        let record = self.record_offset(*next);
         if registers.get(record + 12) & PENDING != 0 {
             set_status(registers, before | FaultStatus::OVERFLOW);
             return None;
@@ -53,7 +60,7 @@ impl FaultReporting {
         // Its upper word has the bit that makes the record valid, and is written last.
         registers.set_u64(record + 8, high);
         let index = *next as u32;
-        *next = (*next + 1) % FRCD_COUNT;
+        *next = (*next + 1) % self.count;
         if before.contains(FaultStatus::PENDING) {
             return None;
         }
@@ -118,15 +125,21 @@ impl FaultReporting {
         cleared.intersects(STOPS_QUEUE)
     }
 
-    /// Software writes the last word of record `index`: a one in F clears it.
-    pub(crate) fn write_record(&self, registers: &Registers, index: usize, value: u32) {
+    /// Whether the word at `offset` is the last of a record, with its bit F.
+    pub(crate) fn is_last_word(&self, offset: u64) -> bool {
+        let records = self.offset..self.record_offset(self.count);
+        records.contains(&offset) && offset % 16 == 12
+    }
+
+    /// Software writes the last word of the record that ends at `offset`: a one in F clears it.
+    pub(crate) fn write_record(&self, registers: &Registers, offset: u64, value: u32) {
         if value & PENDING == 0 {
             return;
         }
         let _lock = self.lock();
-        let last_word = |index| record_offset(index) + 12;
-        registers.set(last_word(index), registers.get(last_word(index)) & !PENDING);
-        if (0..FRCD_COUNT).all(|index| registers.get(last_word(index)) & PENDING == 0) {
+        registers.set(offset, registers.get(offset) & !PENDING);
+        let last_word = |index| self.record_offset(index) + 12;
+        if (0..self.count).all(|index| registers.get(last_word(index)) & PENDING == 0) {
             set_status(registers, status(registers) - FaultStatus::PENDING);
         }
         settle(registers);
@@ -146,13 +159,13 @@ impl FaultReporting {
         reset();
     }
 
+    fn record_offset(&self, index: usize) -> u64 {
+        self.offset + index as u64 * 16
+    }
+
     fn lock(&self) -> MutexGuard<'_, usize> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn record_offset(index: usize) -> u64 {
-    FRCD + index as u64 * 16
 }
 
 fn status(registers: &Registers) -> FaultStatus {

@@ -38,7 +38,7 @@ pub use ats::{
     DeviceTlb, DeviceTlbInvalidation, DeviceTlbScope, InvalidationCompletion, PageRequest, PageResponse,
     PageResponseCode, Translation, TranslationError, TranslationRequest,
 };
-pub use capabilities::{Capabilities, Feature, Profile, UnknownFeature};
+pub use capabilities::{Capabilities, CapabilitiesBuilder, Conflict, Feature, Profile, UnknownFeature};
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
 pub use shadow::{Attachment, Audit, Extent, Statistics};

@@ -1,37 +1,33 @@
 //! The register window as software sees it: storage, and which bits software may change.
 
-use std::array;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::spec::registers::{
-    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, FRCD, FRCD_COUNT, IECTL, IOTLB, IQA, IQT, IRTA, IVA, PECTL, PQA,
-    PQH, PQT, RTADDR, VER, VERSION, WINDOW, ccmd, iotlb,
+    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, IECTL, IOTLB, IQA, IQT, IRTA, IVA, PECTL, PQA, PQH, PQT, RTADDR,
+    VER, VERSION, ccmd, iotlb,
 };
 use crate::spec::{PAGE_ADDRESS, bits, mask};
 use crate::{Capabilities, Feature};
-
-/// The last register ends here.
-const END: u64 = FRCD + FRCD_COUNT as u64 * 16;
 
 /// Every register, as 32-bit words; any thread may read them at any time. They lie apart from what requests
 /// read, because every invalidation changes some.
 #[repr(align(128))]
 pub(crate) struct Registers {
-    words: [AtomicU32; END as usize / 4],
+    words: Box<[AtomicU32]>,
     capabilities: Capabilities,
 }
 
 impl Registers {
     /// The registers after power-on.
     pub(crate) fn new(capabilities: &Capabilities) -> Self {
-        let words = array::from_fn(|_| AtomicU32::new(0));
+        let words = (0..capabilities.window_size() / 4).map(|_| AtomicU32::new(0)).collect();
         let registers = Self { words, capabilities: *capabilities };
         registers.reset();
         registers
     }
 
     pub(crate) fn reset(&self) {
-        for offset in (0..END).step_by(4) {
+        for offset in (0..self.window()).step_by(4) {
             self.set(offset, reset_value(offset, &self.capabilities));
         }
     }
@@ -40,7 +36,7 @@ impl Registers {
     /// what lies between the registers, reads 0.
     pub(crate) fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
-        if !is_access(offset, data.len()) {
+        if !self.is_access(offset, data.len()) {
             return;
         }
         // The upper half first: in a fault record it says whether the lower is valid.
@@ -52,8 +48,8 @@ impl Registers {
 
     /// Takes a software write apart into 32-bit words, in the order in which they take effect; none if it is
     /// not an access that the architecture defines.
-    pub(crate) fn words_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, u32)> {
-        let data = if is_access(offset, data.len()) { data } else { &[] };
+    pub(crate) fn words_of(&self, offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, u32)> {
+        let data = if self.is_access(offset, data.len()) { data } else { &[] };
         let words = data.chunks_exact(4).filter_map(|word| word.try_into().ok()).map(u32::from_le_bytes);
         words.enumerate().map(move |(index, word)| (offset + index as u64 * 4, word))
     }
@@ -88,14 +84,18 @@ impl Registers {
         self.set(offset + 4, (value >> 32) as u32);
     }
 
+    /// Whether the architecture defines an access of this size here (§11.3).
+    fn is_access(&self, offset: u64, length: usize) -> bool {
+        matches!(length, 4 | 8) && offset.is_multiple_of(length as u64) && offset < self.window()
+    }
+
+    fn window(&self) -> u64 {
+        self.words.len() as u64 * 4
+    }
+
     fn word(&self, offset: u64) -> Option<&AtomicU32> {
         self.words.get(usize::try_from(offset / 4).ok()?)
     }
-}
-
-/// Whether the architecture defines an access of this size here (§11.3).
-fn is_access(offset: u64, length: usize) -> bool {
-    matches!(length, 4 | 8) && offset.is_multiple_of(length as u64) && offset < WINDOW
 }
 
 fn reset_value(offset: u64, capabilities: &Capabilities) -> u32 {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use vm_memory::{Bytes, GuestMemoryMmap};
 
-use crate::spec::registers::{FRCD, FRCD_COUNT, FSTS, GCMD, GSTS, Global, IQA, IQH, IQT, IRTA, RTADDR};
+use crate::spec::registers::{FSTS, GCMD, GSTS, Global, IQA, IQH, IQT, IRTA, RTADDR};
 use crate::spec::second_stage::Level;
 use crate::{
     Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MemoryError, MsiMessage, Platform,
@@ -299,17 +299,19 @@ impl Machine {
     /// Reads and clears the fault records, in the order of the ring, as software does.
     pub(crate) fn take_faults(&self) -> Vec<Record> {
         let mut records = Vec::new();
+        let capabilities = self.unit.capabilities();
+        let (first, count) = (capabilities.fault_record_offset(), capabilities.fault_records() as u64);
         let mut index = u64::from(self.read(FSTS) >> 8 & 0xFF);
-        while self.read(FRCD + index * 16 + 12) >> 31 == 1 {
-            let [low, high] = [0, 8].map(|half| self.read_u64(FRCD + index * 16 + half));
+        while self.read(first + index * 16 + 12) >> 31 == 1 {
+            let [low, high] = [0, 8].map(|half| self.read_u64(first + index * 16 + half));
             records.push(Record {
                 source: SourceId(high as u16),
                 reason: (high >> 32) as u8,
                 info: low,
                 read: high >> 62 & 1 == 1,
             });
-            self.write(FRCD + index * 16 + 12, 1 << 31);
-            index = (index + 1) % FRCD_COUNT as u64;
+            self.write(first + index * 16 + 12, 1 << 31);
+            index = (index + 1) % count;
         }
         self.write(FSTS, 1);
         records

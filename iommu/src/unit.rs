@@ -84,7 +84,7 @@ impl<M: TableMemory + 'static> Unit<M> {
             registers: Registers::new(&capabilities),
             dma: DmaRemapping::new(Arc::clone(&memory), capabilities),
             interrupts: InterruptRemapping::new(Arc::clone(&memory)),
-            faults: FaultReporting::default(),
+            faults: FaultReporting::new(&capabilities),
             completion: CompletionReporting::default(),
             devices: DeviceTlbs::default(),
             shadow: Shadow::new(Arc::clone(&memory), &capabilities),
@@ -114,7 +114,7 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// undefined are ignored.
     pub fn write(&self, offset: u64, data: &[u8]) {
         let mut outbox = Outbox::default();
-        for (offset, value) in Registers::words_of(offset, data) {
+        for (offset, value) in self.registers.words_of(offset, data) {
             self.write_word(offset, value, &mut outbox);
         }
         self.send(&outbox);

@@ -92,7 +92,7 @@ mod tests {
             "portcullis run --kernel K --iommu-features=-pass-through,+posted-interrupts",
         ] {
             let Command::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command;
-            let capabilities = run.config().unwrap().unit.capabilities(48);
+            let capabilities = run.config().unwrap().unit.wanted(48);
             assert!(!capabilities.has(iommu::Feature::PassThrough));
             assert!(capabilities.has(iommu::Feature::PostedInterrupts));
         }

@@ -25,10 +25,8 @@ pub const ECAM_LENGTH: u64 = 256 << 20;
 pub const IOAPIC_START: u64 = 0xFEC0_0000;
 /// Length of the IOAPIC's registers.
 pub const IOAPIC_LENGTH: u64 = 0x1000;
-/// The remapping unit's registers.
+/// The remapping unit's registers: as many pages as its capabilities take.
 pub const VTD_START: u64 = 0xFED9_0000;
-/// Length of the remapping unit's registers: one page.
-pub const VTD_LENGTH: u64 = 0x1000;
 /// Where a local APIC answers; not configurable, MSIs are writes to it.
 pub const LOCAL_APIC_START: u64 = 0xFEE0_0000;
 /// Four pages below the top of the 32-bit space that KVM uses on Intel processors.

@@ -119,6 +119,7 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
             Remapping::Absent => None,
             Remapping::Unit(unit) => Some(firmware::Unit {
                 address_bits,
+                window_size: unit.capabilities().window_size(),
                 interrupt_remapping: unit.capabilities().has(Feature::InterruptRemapping),
                 scopes: described::scopes(&pci),
                 ioapic: config.ioapic_id,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::registers::{IOTLB, WINDOW};
+use crate::spec::registers::{FRCD, IOTLB};
 use crate::spec::second_stage::SecondStageEntry;
 
 #[test]
@@ -7,7 +7,7 @@ fn the_legacy_profile_is_what_stock_kernels_accept_and_more() {
     let capabilities = Capabilities::legacy(48);
     // Known to be accepted without a warning: 48 bits, all page sizes, draining, one fault record.
     let (cap, ecap) = (0xD2_008C_222F_0606, 0xF0_0F4A);
-    let more = 1 << 7 | 1 << 22 | 7 << NFR_SHIFT;
+    let more = 1 << 7 | 1 << 22 | 7 << 40;
     assert_eq!(capabilities.cap(), cap | more, "{:#x}", capabilities.cap());
     let more = 1 << 0 | 1 << 4 | 1 << 7;
     assert_eq!(capabilities.ecap(), ecap | more, "{:#x}", capabilities.ecap());
@@ -35,16 +35,29 @@ fn fields_read_as_they_are_meant() {
     assert_eq!((capabilities.max_address_mask(), capabilities.max_index_mask()), (18, 15));
     assert!(capabilities.has(Feature::ExtendedInterruptMode) && capabilities.has(Feature::PassThrough));
     assert_eq!(bits(capabilities.cap(), 33, 24) * 16, FRCD);
-    assert_eq!(bits(capabilities.cap(), 47, 40) + 1, FRCD_COUNT as u64);
+    assert_eq!(bits(capabilities.cap(), 47, 40) + 1, 8);
     assert_eq!(bits(capabilities.ecap(), 17, 8) * 16 + 8, IOTLB);
-    // Everything lies in the one page that the DMAR table names.
-    assert!(FRCD + FRCD_COUNT as u64 * 16 <= WINDOW);
+    assert_eq!(capabilities.window_size(), 0x1000);
 }
 
 #[test]
 #[should_panic(expected = "39, 48 or 57 bits")]
 fn other_widths_are_refused() {
     let _ = Capabilities::legacy(40);
+}
+
+#[test]
+fn fault_records_lie_where_they_have_room() {
+    for records in [1, 8, 14, 15, 64, 256] {
+        let builder = Capabilities::builder(Profile::Legacy, 48).fault_records(records);
+        let capabilities = builder.build().unwrap();
+        let offset = bits(capabilities.cap(), 33, 24) * 16;
+        assert_eq!(capabilities.fault_records(), records);
+        assert_eq!(capabilities.fault_record_offset(), offset);
+        let end = offset + records as u64 * 16;
+        assert!(end <= 0x300 || offset >= 0x1000 && end <= capabilities.window_size(), "{records}");
+        assert!(capabilities.window_size().is_power_of_two());
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::spec::registers::FRCD;
 use crate::testing::{DATA, Machine, RW, SOURCE, Sent};
 use crate::{Access, MsiMessage};
 

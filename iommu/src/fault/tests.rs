@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::registers::{EVENT_MASKED, EVENT_PENDING, FECTL};
+use crate::spec::registers::{EVENT_MASKED, EVENT_PENDING, FECTL, FRCD};
 use crate::{Access, Capabilities, Iova, Request};
 
 const CAPABILITIES: Capabilities = Capabilities::legacy(48);
@@ -13,11 +13,15 @@ struct Reporting {
 impl Reporting {
     /// With the event set up and not masked.
     fn new() -> Self {
-        let registers = Registers::new(&CAPABILITIES);
+        Self::with(&CAPABILITIES)
+    }
+
+    fn with(capabilities: &Capabilities) -> Self {
+        let registers = Registers::new(capabilities);
         registers.write(FECTL + 4, MESSAGE.data);
         registers.write(FECTL + 8, MESSAGE.address as u32);
         registers.write(FECTL + 12, (MESSAGE.address >> 32) as u32);
-        let reporting = Self { registers, faults: FaultReporting::default() };
+        let reporting = Self { registers, faults: FaultReporting::new(capabilities) };
         assert_eq!(reporting.faults.write_control(&reporting.registers, 0), None);
         reporting
     }
@@ -36,7 +40,9 @@ impl Reporting {
     }
 
     fn clear_record(&self, index: usize) {
-        self.faults.write_record(&self.registers, index, 1 << 31);
+        let last_word = self.faults.record_offset(index) + 12;
+        assert!(self.faults.is_last_word(last_word));
+        self.faults.write_record(&self.registers, last_word, 1 << 31);
     }
 
     fn status(&self) -> u32 {
@@ -44,7 +50,8 @@ impl Reporting {
     }
 
     fn record_words(&self, index: u64) -> [u64; 2] {
-        [0, 8].map(|half| self.registers.get_u64(FRCD + index * 16 + half))
+        let record = self.faults.record_offset(index as usize);
+        [0, 8].map(|half| self.registers.get_u64(record + half))
     }
 
     fn pending(&self) -> bool {
@@ -119,6 +126,30 @@ fn a_fault_that_finds_no_room_is_lost_and_that_is_told() {
 }
 
 #[test]
+fn the_ring_is_as_long_as_the_capabilities_say() {
+    for records in [1, 2, 14, 15, 256] {
+        let builder = Capabilities::builder(crate::Profile::Legacy, 48).fault_records(records);
+        let reporting = Reporting::with(&builder.build().unwrap());
+        // Twice around, so that every record is the first of a series once.
+        for round in 0..2 * records {
+            assert_eq!(reporting.record(round as u64), Some(MESSAGE));
+            let index = round % records;
+            assert_eq!(reporting.status(), 2 | (index as u32) << 8);
+            assert_eq!(reporting.record_words(index as u64)[0], (round as u64) << 12);
+            reporting.clear_record(index);
+            assert_eq!(reporting.status() & 3, 0);
+        }
+        for page in 0..records {
+            let _ = reporting.record(page as u64);
+        }
+        assert_eq!(reporting.status(), 2);
+        let _ = reporting.record(0);
+        assert_eq!(reporting.status(), 3);
+        assert!(!reporting.faults.is_last_word(reporting.faults.record_offset(records) + 12));
+    }
+}
+
+#[test]
 fn clearing_one_status_bit_leaves_its_neighbours() {
     let reporting = Reporting::new();
     for page in 0..9 {
@@ -129,7 +160,7 @@ fn clearing_one_status_bit_leaves_its_neighbours() {
     assert_eq!(status, 1 | 2 | 1 << 4);
     // The summary bit is not software's to clear, nor is a record cleared by a write without its bit.
     assert!(!reporting.faults.write_status(&reporting.registers, 2));
-    reporting.faults.write_record(&reporting.registers, 0, 0x7FFF_FFFF);
+    reporting.faults.write_record(&reporting.registers, FRCD + 12, 0x7FFF_FFFF);
     assert_eq!(reporting.status(), status);
     assert!(!reporting.faults.write_status(&reporting.registers, 1));
     assert_eq!(reporting.status(), 2 | 1 << 4);
@@ -142,7 +173,7 @@ fn clearing_one_status_bit_leaves_its_neighbours() {
 fn clearing_a_record_leaves_the_rest_of_it() {
     let reporting = Reporting::new();
     let _ = reporting.record(1);
-    reporting.faults.write_record(&reporting.registers, 0, u32::MAX);
+    reporting.faults.write_record(&reporting.registers, FRCD + 12, u32::MAX);
     assert_eq!(reporting.record_words(0), [0x1000, 0x4000_0006_0000_0113]);
 }
 
@@ -175,7 +206,8 @@ fn an_event_that_waits_is_dropped_once_there_is_nothing_to_tell() {
 
 #[test]
 fn before_software_unmasks_the_event_no_message_is_sent() {
-    let reporting = Reporting { registers: Registers::new(&CAPABILITIES), faults: FaultReporting::default() };
+    let reporting =
+        Reporting { registers: Registers::new(&CAPABILITIES), faults: FaultReporting::new(&CAPABILITIES) };
     assert_eq!(reporting.record(1), None);
     assert!(reporting.pending());
 }

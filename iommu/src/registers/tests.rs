@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::registers::{FSTS, GCMD, GSTS, ICS, IQERCD, IQH};
+use crate::spec::registers::{FRCD, FSTS, GCMD, GSTS, ICS, IQERCD, IQH};
 
 const CAPABILITIES: Capabilities = Capabilities::legacy(48);
 
@@ -11,7 +11,7 @@ fn read(registers: &Registers, offset: u64, length: usize) -> Vec<u8> {
 
 /// Writes `value` to a 64-bit register and gives what reads back.
 fn write_u64(registers: &Registers, offset: u64, value: u64) -> u64 {
-    for (offset, value) in Registers::words_of(offset, &value.to_le_bytes()) {
+    for (offset, value) in registers.words_of(offset, &value.to_le_bytes()) {
         registers.write(offset, value);
     }
     u64::from_le_bytes(read(registers, offset, 8).try_into().unwrap())
@@ -20,7 +20,7 @@ fn write_u64(registers: &Registers, offset: u64, value: u64) -> u64 {
 #[test]
 fn after_power_on_events_are_masked_and_nothing_else_is_set() {
     let registers = Registers::new(&CAPABILITIES);
-    for offset in (0..WINDOW).step_by(4) {
+    for offset in (0..CAPABILITIES.window_size()).step_by(4) {
         let expected = match offset {
             VER => 0x10,
             CAP | ECAP | 0xC | 0x14 => continue,
@@ -35,16 +35,17 @@ fn after_power_on_events_are_masked_and_nothing_else_is_set() {
 
 #[test]
 fn accesses_of_odd_size_or_place_read_0_and_write_nothing() {
+    const WINDOW: u64 = CAPABILITIES.window_size();
     let registers = Registers::new(&CAPABILITIES);
     for length in [0, 1, 2, 3, 5, 6, 7, 9, 16] {
         assert_eq!(read(&registers, CAP, length), vec![0; length]);
-        assert_eq!(Registers::words_of(RTADDR, &vec![0xFF; length]).count(), 0, "{length}");
+        assert_eq!(registers.words_of(RTADDR, &vec![0xFF; length]).count(), 0, "{length}");
     }
     for (offset, length) in
         [(CAP + 1, 4), (CAP + 2, 4), (CAP + 4, 8), (WINDOW, 4), (WINDOW, 8), (u64::MAX, 4), (u64::MAX - 7, 8)]
     {
         assert_eq!(read(&registers, offset, length), vec![0; length]);
-        assert_eq!(Registers::words_of(offset, &vec![0xFF; length]).count(), 0, "{offset:#x}");
+        assert_eq!(registers.words_of(offset, &vec![0xFF; length]).count(), 0, "{offset:#x}");
     }
 }
 
@@ -55,7 +56,7 @@ fn halves_of_a_register_are_read_and_written_apart() {
     registers.write(RTADDR, 0x9ABC_D000);
     assert_eq!(read(&registers, RTADDR, 8), 0x1234_5678_9ABC_D000_u64.to_le_bytes());
     assert_eq!(read(&registers, RTADDR + 4, 4), 0x1234_5678_u32.to_le_bytes());
-    let words: Vec<_> = Registers::words_of(RTADDR, &0x1234_5678_9ABC_DEF0_u64.to_le_bytes()).collect();
+    let words: Vec<_> = registers.words_of(RTADDR, &0x1234_5678_9ABC_DEF0_u64.to_le_bytes()).collect();
     assert_eq!(words, [(RTADDR, 0x9ABC_DEF0), (RTADDR + 4, 0x1234_5678)]);
 }
 
@@ -103,7 +104,7 @@ fn registers_that_are_not_storage_do_not_change_by_storing() {
             || (FECTL + 4..FECTL + 16).contains(offset)
             || (IECTL + 4..IECTL + 16).contains(offset)
     };
-    for offset in (0..WINDOW).step_by(4).filter(|offset| !storage(offset)) {
+    for offset in (0..CAPABILITIES.window_size()).step_by(4).filter(|offset| !storage(offset)) {
         let before = registers.get(offset);
         registers.write(offset, !before);
         assert_eq!(registers.get(offset), before, "{offset:#x}");

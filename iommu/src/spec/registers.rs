@@ -1,8 +1,5 @@
 //! The register window (§11.4): where each register lies and what its bits mean.
 
-/// The size of the window in bytes.
-pub(crate) const WINDOW: u64 = 0x1000;
-
 // Offsets in bytes. A name with `_HIGH` is the upper half of a 64-bit register.
 pub(crate) const VER: u64 = 0x000;
 pub(crate) const CAP: u64 = 0x008;
@@ -30,10 +27,11 @@ pub(crate) const PECTL: u64 = 0x0E0;
 /// IVA_REG; IOTLB_REG follows. Where they lie is ours to choose and named in ECAP.IRO.
 pub(crate) const IVA: u64 = 0x0F0;
 pub(crate) const IOTLB: u64 = IVA + 8;
-/// The first fault recording register. Where it lies is ours to choose and named in CAP.FRO.
+/// The first fault recording register, 16 bytes each, as long as there are no more than [`FRCD_NEAR`]. Where it
+/// lies is ours to choose and named in CAP.FRO.
 pub(crate) const FRCD: u64 = 0x220;
-/// How many fault recording registers there are, 16 bytes each.
-pub(crate) const FRCD_COUNT: usize = 8;
+/// So many have room there.
+pub(crate) const FRCD_NEAR: usize = 14;
 
 /// VER_REG: version 1.0. Versions from 6 on have no register-based invalidation.
 pub(crate) const VERSION: u32 = 0x10;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use iommu::{Capabilities, Feature, Profile, UnknownFeature};
+use iommu::{Capabilities, CapabilitiesBuilder, Feature, Profile, UnknownFeature};
 
 /// The profiles by name.
 const PROFILES: [(&str, Profile); 4] = [
@@ -93,7 +93,9 @@ impl UnitSpec {
                 "A remapping unit of {width} bits does not exist: --iommu-width takes 39, 48 or 57"
             ));
         }
-        let capabilities = self.capabilities(width);
+        let capabilities = self.wanted(width).build().map_err(|conflict| {
+            format!("Such a remapping unit cannot be: {conflict}. Change --iommu-features")
+        })?;
         if !assigned {
             return Ok(());
         }
@@ -111,11 +113,11 @@ impl UnitSpec {
         Ok(())
     }
 
-    /// What a unit of `width` bits can do.
-    pub fn capabilities(&self, width: u8) -> Capabilities {
-        let profile = Capabilities::new(self.profile.0, width);
-        self.features.0.iter().fold(profile, |capabilities, &(feature, wanted)| {
-            if wanted { capabilities.with(feature) } else { capabilities.without(feature) }
+    /// What a unit of `width` bits is to be able to do.
+    pub fn wanted(&self, width: u8) -> CapabilitiesBuilder {
+        let profile = Capabilities::builder(self.profile.0, width);
+        self.features.0.iter().fold(profile, |builder, &(feature, wanted)| {
+            if wanted { builder.with(feature) } else { builder.without(feature) }
         })
     }
 }

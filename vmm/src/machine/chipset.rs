@@ -94,7 +94,8 @@ impl Chipset {
             );
         if let Remapping::Unit(unit) = remapping {
             let registers = Arc::new(Registers(unit.clone()));
-            bus = bus.with_memory(layout::VTD_START..layout::VTD_START + layout::VTD_LENGTH, registers);
+            let length = unit.capabilities().window_size();
+            bus = bus.with_memory(layout::VTD_START..layout::VTD_START + length, registers);
         }
         self.ports.iter().fold(bus, Bus::with_ports)
     }

@@ -26,6 +26,8 @@ pub(super) struct Description {
 pub(super) struct Unit {
     /// Address bits of the machine.
     pub(super) address_bits: u8,
+    /// How many bytes its registers take: a power of two, 4096 at least.
+    pub(super) window_size: u64,
     /// Everything behind it: PCI functions and bridges.
     pub(super) scopes: Vec<Scope>,
     /// Whether it remaps interrupts.
@@ -40,7 +42,13 @@ impl Unit {
     fn dmar(self) -> Dmar {
         let mut scopes = self.scopes;
         scopes.push(Scope::ioapic(IOAPIC_ID, self.ioapic.0));
-        let unit = Drhd { segment: 0, base: layout::VTD_START, window_order: 0, include_all: false, scopes };
+        let unit = Drhd {
+            segment: 0,
+            base: layout::VTD_START,
+            window_order: (self.window_size / 0x1000).ilog2() as u8,
+            include_all: false,
+            scopes,
+        };
         let mut dmar = Dmar::new(self.address_bits, vec![unit]);
         dmar.interrupt_remapping = self.interrupt_remapping;
         dmar.reserved_memory = self

@@ -28,8 +28,9 @@ pub(super) fn unit(
         None => UnitSpec::NARROW,
     };
     host.check(width, memory)?;
-    let whole = config.unit.capabilities(width);
-    let capabilities = if host.is_coherent() { whole } else { whole.without(Feature::SnoopControl) };
+    let whole = config.unit.wanted(width);
+    let wanted = if host.is_coherent() { whole } else { whole.without(Feature::SnoopControl) };
+    let capabilities = wanted.build().map_err(BuildError::device("the remapping unit"))?;
     Ok(Remapping::Unit(Arc::new(Unit::new(memory.clone(), capabilities))))
 }
 

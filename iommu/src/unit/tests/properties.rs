@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Access;
-use crate::spec::registers::{CAP, ECAP, FRCD, IQA, WINDOW};
+use crate::spec::registers::{CAP, ECAP, FRCD, IQA};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -81,7 +81,7 @@ proptest! {
                 prop_assert_eq!(machine.read(IQH), 0);
             }
             // Whatever can be read can be read.
-            for offset in (0..WINDOW).step_by(8) {
+            for offset in (0..machine.unit.capabilities().window_size()).step_by(8) {
                 machine.read_u64(offset);
             }
         }

@@ -25,10 +25,10 @@ pub fn capabilities(profiles: &'static [Profile]) -> impl Strategy<Value = Capab
     let width = prop_oneof![1 => Just(39), 3 => Just(48), 2 => Just(57)];
     let removed = proptest::collection::vec(proptest::bool::weighted(0.1), REMOVABLE.len());
     (proptest::sample::select(profiles), width, removed).prop_map(|(profile, width, removed)| {
-        let mut capabilities = Capabilities::new(profile, width);
+        let mut builder = Capabilities::builder(profile, width);
         for (feature, _) in REMOVABLE.into_iter().zip(removed).filter(|(_, removed)| *removed) {
-            capabilities = capabilities.without(feature);
+            builder = builder.without(feature);
         }
-        capabilities
+        builder.build().unwrap()
     })
 }

@@ -7,16 +7,16 @@ fn unit(profile: &str, features: &str) -> UnitSpec {
 
 #[test]
 fn features_are_added_and_taken_by_name_and_the_last_word_counts() {
-    let capabilities = unit("legacy", "+posted-interrupts,-pass-through").capabilities(48);
+    let capabilities = unit("legacy", "+posted-interrupts,-pass-through").wanted(48).build().unwrap();
     assert!(capabilities.has(Feature::PostedInterrupts) && !capabilities.has(Feature::PassThrough));
-    let capabilities = unit("legacy", "-snoop-control,+snoop-control").capabilities(48);
+    let capabilities = unit("legacy", "-snoop-control,+snoop-control").wanted(48).build().unwrap();
     assert_eq!(capabilities, Capabilities::legacy(48));
 }
 
 #[test]
 fn no_profile_posts_interrupts_unless_asked() {
     for (name, profile) in PROFILES {
-        let capabilities = unit(name, "").capabilities(48);
+        let capabilities = unit(name, "").wanted(48).build().unwrap();
         assert_eq!(capabilities, Capabilities::new(profile, 48));
         assert!(!capabilities.has(Feature::PostedInterrupts));
     }
@@ -31,6 +31,8 @@ fn what_does_not_exist_is_refused_with_what_does() {
     for text in ["posted-interrupts", "", "+queue,", "ßqueue"] {
         hint(text.parse::<FeatureChanges>().unwrap_err(), "+NAME or -NAME");
     }
+    let impossible = unit("full", "-scalable").check(false);
+    hint(impossible.unwrap_err(), "needs ECAP.SMTS. Change --iommu-features");
     for width in [0, 40, 64] {
         let unit = UnitSpec { width: Some(width), ..UnitSpec::default() };
         hint(unit.check(false).unwrap_err(), "39, 48 or 57");

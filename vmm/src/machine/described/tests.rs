@@ -89,6 +89,7 @@ fn the_dmar_of_a_machine_with_ports_and_reserved_memory_has_no_fault() {
         root_devices: root_devices(&pci),
         remapping: Some(firmware::Unit {
             address_bits: 40,
+            window_size: 0x2000,
             interrupt_remapping: true,
             scopes: scopes(&pci),
             ioapic: config.ioapic_id,

@@ -183,7 +183,8 @@ fn x2apic_goes_together_with_extended_interrupt_mode() {
     let with = |features: &[Feature]| {
         let memory = Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap());
         let whole = Capabilities::legacy(48);
-        let capabilities = features.iter().fold(whole, |some, feature| some.without(*feature));
+        let wanted = features.iter().fold(whole.to_builder(), |some, feature| some.without(*feature));
+        let capabilities = wanted.build().unwrap();
         takes_x2apic(&Remapping::Unit(Arc::new(VtdUnit::new(memory, capabilities))))
     };
     assert!(takes_x2apic(&Remapping::Absent) && with(&[]));
