@@ -64,8 +64,17 @@ impl Override {
 }
 
 /// Every variable that replaces a part.
-pub const OVERRIDES: [Override; 7] =
-    [qemu::PROGRAM, qemu::TREE, kernel::IMAGE, kernel::MODULES, kernel::IOMMUFD_IMAGE, BUSYBOX, tools::IASL];
+pub const OVERRIDES: [Override; 9] = [
+    qemu::PROGRAM,
+    qemu::TREE,
+    kernel::IMAGE,
+    kernel::MODULES,
+    kernel::NEWEST_IMAGE,
+    kernel::NEWEST_MODULES,
+    kernel::IOMMUFD_IMAGE,
+    BUSYBOX,
+    tools::IASL,
+];
 
 const BUSYBOX: Override =
     Override { variable: "PORTCULLIS_BUSYBOX", meaning: "a statically linked busybox with insmod and xz" };

@@ -13,7 +13,7 @@ pub struct Programs {
     /// The program under test; `$PORTCULLIS_PROGRAM` names another than the one built here.
     pub portcullis: PathBuf,
     /// The helper for scripts in L1 and in guests.
-    pub probe: PathBuf,
+    pub agent: PathBuf,
 }
 
 impl Programs {
@@ -28,7 +28,7 @@ impl Programs {
             command.args(["-p", "portcullis"]);
         }
         let output = command
-            .args(["-p", "tests", "--bin", "portcullis", "--bin", "probe", "--target-dir"])
+            .args(["-p", "tests", "--bin", "portcullis", "--bin", "agent", "--target-dir"])
             .arg(&folder)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -38,7 +38,7 @@ impl Programs {
         let messages = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "the programs for the rig do not build:\n{messages}");
         let built = folder.join(TARGET).join("rig");
-        Ok(Self { portcullis: given.unwrap_or_else(|| built.join("portcullis")), probe: built.join("probe") })
+        Ok(Self { portcullis: given.unwrap_or_else(|| built.join("portcullis")), agent: built.join("agent") })
     }
 }
 

@@ -23,8 +23,8 @@ const GUEST_MODULES: [&str; 4] = ["virtio_blk", "vfio-pci", "vfio_iommu_type1", 
 pub struct Contents {
     /// The program under test, as `/bin/portcullis`.
     pub program: Option<PathBuf>,
-    /// The guests' helper program, as `/bin/probe` in L1 and L2.
-    pub probe: Option<PathBuf>,
+    /// The guests' helper program, as `/bin/agent` in L1 and L2.
+    pub agent: Option<PathBuf>,
     /// A guest's kernel as `/guest/kernel` and its initial file system as `/guest/initrd`.
     pub guest: Option<Kernel>,
     /// QEMU, as `/bin/qemu`.
@@ -69,17 +69,17 @@ fn base(parts: &Parts, kernel: &KernelImage, init: &str, modules: &[&str]) -> Re
 /// A guest's kernel and initial file system, as files of L1.
 fn guest(parts: &Parts, which: Kernel, contents: &Contents) -> Result<Vec<u8>> {
     let kernel = parts.kernel(which)?;
-    let initrd = guest_initrd(parts, &kernel, contents.probe.as_deref())?;
+    let initrd = guest_initrd(parts, &kernel, contents.agent.as_deref())?;
     let mut archive = Archive::new();
     archive.file("guest/kernel", 0o644, &read(&kernel.image)?).file("guest/initrd", 0o644, &initrd);
     Ok(archive.finish())
 }
 
-fn guest_initrd(parts: &Parts, kernel: &KernelImage, probe: Option<&Path>) -> Result<Vec<u8>> {
+fn guest_initrd(parts: &Parts, kernel: &KernelImage, agent: Option<&Path>) -> Result<Vec<u8>> {
     let mut initrd = base(parts, kernel, GUEST_INIT, &GUEST_MODULES)?;
-    if let Some(probe) = probe {
+    if let Some(agent) = agent {
         let mut archive = Archive::new();
-        archive.program("bin/probe", &read(probe)?);
+        archive.program("bin/agent", &read(agent)?);
         initrd.extend(archive.finish());
     }
     Ok(initrd)
@@ -90,11 +90,11 @@ pub fn guest_files(
     parts: &Parts,
     which: Kernel,
     script: &str,
-    probe: Option<&Path>,
+    agent: Option<&Path>,
     folder: &Path,
 ) -> Result<(PathBuf, PathBuf)> {
     let kernel = parts.kernel(which)?;
-    let mut initrd = guest_initrd(parts, &kernel, probe)?;
+    let mut initrd = guest_initrd(parts, &kernel, agent)?;
     let mut archive = Archive::new();
     archive.file("script", 0o644, script.as_bytes());
     initrd.extend(archive.finish());
@@ -108,7 +108,7 @@ pub fn guest_files(
 /// What changes from run to run.
 fn last(contents: &Contents) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
-    let programs = [(&contents.program, "bin/portcullis"), (&contents.probe, "bin/probe")];
+    let programs = [(&contents.program, "bin/portcullis"), (&contents.agent, "bin/agent")];
     for (program, name) in programs {
         if let Some(path) = program {
             archive.program(name, &read(path)?);

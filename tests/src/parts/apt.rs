@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use super::{OVERRIDES, PartError, Result, file_error};
 
-/// The release all packages come from.
+/// The release packages come from.
 const RELEASE: &str = "bookworm";
+/// Where the newest kernels come from.
+const NEWEST: &str = "trixie-backports";
 const MIRROR_VARIABLE: &str = "PORTCULLIS_DEBIAN_MIRROR";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -65,11 +67,24 @@ impl Apt {
 
     /// The package that the meta-package `name` stands for.
     pub(super) fn behind_meta_package(&self, name: &str) -> Result<String> {
+        self.behind(RELEASE, name)
+    }
+
+    /// The package that the meta-package `name` stands for where the newest kernels are.
+    pub(super) fn newest_behind_meta_package(&self, name: &str) -> Result<String> {
+        self.behind(NEWEST, name)
+    }
+
+    fn behind(&self, release: &str, name: &str) -> Result<String> {
         self.update()?;
-        let output = self.run("apt-cache", &["depends", name], &self.folder)?;
+        let release = format!("APT::Default-Release={release}");
+        let output = self.run("apt-cache", &["-o", &release, "depends", name], &self.folder)?;
+        // What it stands for begins as it does; other things it may need too.
+        let kind = name.split('-').take(2).collect::<Vec<_>>().join("-");
         output
             .lines()
-            .find_map(|line| line.trim().strip_prefix("Depends: "))
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|needed| needed.starts_with(&kind))
             .map(str::to_owned)
             .ok_or_else(|| PartError::Unavailable(format!("Debian's package {name} stands for nothing")))
     }
@@ -98,16 +113,18 @@ impl Apt {
         version.ok_or_else(|| PartError::Unavailable(format!("apt-get brought no package {}", packages[0])))
     }
 
-    /// Fetches the package lists, once per hour at most.
+    /// Fetches the package lists, once per hour at most unless there are other sources now.
     fn update(&self) -> Result<()> {
         let stamp = self.folder.join("updated");
         let age = stamp.metadata().and_then(|it| it.modified()).ok().and_then(|time| time.elapsed().ok());
-        if age.is_some_and(|age| age < Duration::from_hours(1)) {
+        let sources = std::fs::read_to_string(self.folder.join("sources.list")).unwrap_or_default();
+        let same = std::fs::read_to_string(&stamp).is_ok_and(|fetched| fetched == sources);
+        if same && age.is_some_and(|age| age < Duration::from_hours(1)) {
             return Ok(());
         }
         let _progress = Progress::start("fetching Debian's package lists".into(), self.folder.join("lists"));
         self.run("apt-get", &["update"], &self.folder)?;
-        self.write("updated", "")
+        self.write("updated", &sources)
     }
 
     /// The machine's own settings for fetching (proxies and the like), then our folders.
@@ -201,7 +218,7 @@ fn sources(mirrors: &Mirrors) -> String {
     let Mirrors { main, security } = mirrors;
     format!(
         "deb {signed}{main} {RELEASE} main\ndeb {signed}{main} {RELEASE}-backports main\n\
-         deb {signed}{security} {RELEASE}-security main\n"
+         deb {signed}{security} {RELEASE}-security main\ndeb {signed}{main} {NEWEST} main\n"
     )
 }
 

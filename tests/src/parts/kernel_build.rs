@@ -1,22 +1,35 @@
-//! Builds the kernel with iommufd, which no Debian kernel has, from Debian's source and our configuration fragment.
+//! Builds the kernel with what no Debian kernel has, from Debian's newest source, our configuration fragment and a
+//! driver of our own.
 //!
-//! It takes ten minutes of a processor, once; it happens only where a scenario or the user asks for that kernel. Of the
+//! It takes twenty minutes of a processor, once; it happens only where a scenario or the user asks for that kernel. Of the
 //! machine it takes a C compiler, perl and the usual small tools; the rest comes from Debian's packages.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest as _, Sha256};
+
 use super::apt::{Apt, Progress, run};
 use super::{Result, file_error, remove_folder, tools};
 
 /// What an L1 needs of a kernel beyond the smallest configuration there is.
 const FRAGMENT: &str = include_str!("../../../resources/rig/first-level-kernel.fragment");
-const SOURCE: &str = "linux-source-6.12";
+/// The probe's driver, which becomes part of the kernel.
+const DRIVER: &str = include_str!("../../guests/linux/probe_sva.c");
 /// Programs that build a kernel and that few machines have.
 const PROGRAMS: [&str; 5] = ["make", "flex", "bison", "m4", "bc"];
 /// Headers of libelf, for the kernel's own tools.
 const HEADERS: [&str; 4] = ["libelf.h", "gelf.h", "nlist.h", "elfutils"];
+
+/// The part's name: another one for another configuration or driver.
+pub(super) fn name() -> String {
+    let digest = Sha256::new().chain_update(FRAGMENT).chain_update(DRIVER).finalize();
+    digest.iter().take(4).fold("linux-iommufd-".to_owned(), |mut name, byte| {
+        write!(name, "{byte:02x}").ok();
+        name
+    })
+}
 
 /// Fetches the source, builds it and leaves `bzImage` in `to`. Returns the version.
 pub(super) fn build(apt: &Apt, busybox: &Path, to: &Path) -> Result<String> {
@@ -24,10 +37,12 @@ pub(super) fn build(apt: &Apt, busybox: &Path, to: &Path) -> Result<String> {
     let packed = work.join("packed");
     let create = |path: &Path| std::fs::create_dir_all(path).map_err(file_error("cannot create", path));
     create(&packed)?;
-    let version = apt.unpack(&[SOURCE], &packed)?;
+    let package = apt.newest_behind_meta_package("linux-source")?;
+    let version = apt.unpack(&[&package], &packed)?;
+    let source = work.join(&package);
     {
-        let _progress = Progress::start(format!("unpacking {SOURCE}"), work.join(SOURCE));
-        let archive = packed.join(format!("usr/src/{SOURCE}.tar.xz"));
+        let _progress = Progress::start(format!("unpacking {package}"), source.clone());
+        let archive = packed.join(format!("usr/src/{package}.tar.xz"));
         run(Command::new(busybox).args(["tar", "-xJf"]).arg(archive).arg("-C").arg(&work))?;
     }
     let tree = work.join("tools");
@@ -36,10 +51,10 @@ pub(super) fn build(apt: &Apt, busybox: &Path, to: &Path) -> Result<String> {
     apt.unpack_with_dependencies(&packages, &tree)?;
 
     let tools = Tools::install(&tree, &work)?;
-    let source = work.join(SOURCE);
+    add_driver(&source)?;
     let output = work.join("output");
     create(&output)?;
-    let _progress = Progress::start(format!("building a kernel with iommufd from {SOURCE}"), output.clone());
+    let _progress = Progress::start(format!("building a kernel with iommufd from {package}"), output.clone());
     tools.make(&source, &output, "allnoconfig")?;
     let config = output.join(".config");
     let merged = std::fs::read_to_string(&config).map(|base| merge(&base, FRAGMENT));
@@ -52,6 +67,16 @@ pub(super) fn build(apt: &Apt, busybox: &Path, to: &Path) -> Result<String> {
         .map_err(file_error("cannot keep", &image))?;
     remove_folder(&work)?;
     Ok(version)
+}
+
+/// Puts our driver among those that are always built.
+fn add_driver(source: &Path) -> Result<()> {
+    let folder = source.join("drivers/misc");
+    let makefile = folder.join("Makefile");
+    std::fs::write(folder.join("probe_sva.c"), DRIVER)
+        .and_then(|()| std::fs::read_to_string(&makefile))
+        .and_then(|text| std::fs::write(&makefile, text + "\nobj-y += probe_sva.o\n"))
+        .map_err(file_error("cannot add a driver to", &folder))
 }
 
 /// The configuration `base` with the settings of `fragment` instead of its own.

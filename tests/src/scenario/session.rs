@@ -110,7 +110,7 @@ fn config(session: &Session, settings: &Settings) -> anyhow::Result<Config> {
     };
     let contents = Contents {
         program: session.needs_program().then_some(programs.portcullis),
-        probe: Some(programs.probe),
+        agent: Some(programs.agent),
         guest: Some(session.guest_kernel),
         peer: session.needs_peer(),
         files: (session.files)()?,

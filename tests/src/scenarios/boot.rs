@@ -34,7 +34,7 @@ pub(super) fn session() -> Session {
         )
         .appears("@@ much memory")
         .within(90),
-        Scenario::new("debug-exit", Guest::new("probe exit 21; sleep 10")).cut_short().status(43),
+        Scenario::new("debug-exit", Guest::new("agent exit 21; sleep 10")).cut_short().status(43),
         Scenario::new("reboot", Guest::new("reboot -f; sleep 10")).cut_short(),
     ];
     Session::new("boot", "Debian's kernel starts on machines of several sizes and ends cleanly", scenarios)

@@ -12,7 +12,7 @@ pub(super) fn session() -> Session {
              mkdir -p /second && cd /second\n\
              echo \"sha256sum /dev/nvme0n1 | sed 's/^/@@ second /'\" >script\n\
              ( cat /guest/initrd; echo script | cpio -o -H newc 2>/dev/null ) >/tmp/initrd\n\
-             probe kexec {how} /guest/kernel /tmp/initrd '{cmdline}'\n"
+             agent kexec {how} /guest/kernel /tmp/initrd '{cmdline}'\n"
         )
     };
     let cmdline = "console=ttyS0 quiet panic=-1 intel_iommu=on iommu.strict=1";

@@ -75,7 +75,7 @@ move() {
     echo \"@@ moves $moves\"
 }
 touch /tmp/go; move &
-probe reads /dev/nvme0n1 1000 4096
+agent reads /dev/nvme0n1 1000 4096
 rm /tmp/go; wait
 sha256sum /dev/nvme0n1
 grep nvme0q /proc/interrupts
@@ -123,7 +123,7 @@ fn interrupts_count() -> Scenario {
     let script = "\
 count() { grep \"$1\" /proc/interrupts | awk '{ print $2 }'; }
 before=$(count nvme0q1); serial=$(count ttyS0)
-probe reads /dev/nvme0n1 100 4096
+agent reads /dev/nvme0n1 100 4096
 echo \"some text for the serial port\"
 sleep 1
 echo \"@@ nvme interrupts $(( $(count nvme0q1) - before ))\"

@@ -24,7 +24,7 @@ grep -oE 'kvm_mmio:.*|kvm_entry|unmap:.*' trace | uniq
 echo '@@ end of trace'
 for event in kvm/kvm_mmio kvm/kvm_entry iommu/unmap; do echo 0 >events/$event/enable; done
 echo 0 >events/kvm/kvm_mmio/filter; echo >trace";
-    let guest = Guest::new("probe reads /dev/nvme0n1 100 4096").assign(NVME);
+    let guest = Guest::new("agent reads /dev/nvme0n1 100 4096").assign(NVME);
     let scenario = Scenario::new("unmap-before-entry", guest)
         .before(before)
         .after(after)

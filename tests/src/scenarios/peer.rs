@@ -7,7 +7,7 @@ use crate::scenario::{Scenario, Session};
 pub(super) fn session() -> Session {
     let guest = Guest::new(
         "sha256sum /dev/nvme0n1\n\
-         probe reads /dev/nvme0n1 200 4096\n\
+         agent reads /dev/nvme0n1 200 4096\n\
          grep -E 'nvme|ttyS0' /proc/interrupts",
     );
     let scenario = Scenario::new("nvme-strict", guest.assign(NVME).run_by(Vmm::Qemu))

@@ -12,19 +12,19 @@ pub(super) fn session() -> Session {
             .emulate(Emulated::Edu { place: "04.0".into(), mask: 0x0fff_ffff })
     };
     let scenarios = vec![
-        Scenario::new("edu", edu("probe edu stray 0000:00:04.0"))
+        Scenario::new("edu", edu("agent edu stray 0000:00:04.0"))
             .tolerates("DRHD: handling fault")
             .appears("@@ edu wrote nothing it may not")
             .appears("DMAR: [DMA Read NO_PASID] Request device [00:04.0] fault addr 0x2001000 [fault reason 0x06]")
             .appears("DMAR: [DMA Write NO_PASID] Request device [00:04.0] fault addr 0x2001000 [fault reason 0x05]"),
         Scenario::new("nvme", Guest::new("bdf=$(echo /sys/bus/pci/drivers/nvme/0000:*); bdf=${bdf##*/}\n\
-             bind_vfio $bdf && probe nvme-stray $bdf").assign(NVME))
+             bind_vfio $bdf && agent nvme-stray $bdf").assign(NVME))
             .tolerates("DRHD: handling fault")
             .appears("@@ nvme wrote nothing it may not")
             .level1_appears("DMAR: [DMA Read NO_PASID] Request device [00:05.0] fault addr 0x20001000")
             .check(the_guest_learns_nothing_invented),
         Scenario::new("edu-scatter", edu(
-            "probe edu scatter 0000:00:04.0 && echo \"@@ swiotlb used: $(cat /sys/kernel/debug/swiotlb/io_tlb_used 2>/dev/null || echo unknown)\"",
+            "agent edu scatter 0000:00:04.0 && echo \"@@ swiotlb used: $(cat /sys/kernel/debug/swiotlb/io_tlb_used 2>/dev/null || echo unknown)\"",
         ).memory(6144))
         .appears("16 of them above 4 GiB")
         .appears("@@ swiotlb used: 0")

@@ -73,7 +73,7 @@ fn boot(only_qemu: bool) -> anyhow::Result<Level1> {
     let programs = Programs::build()?;
     let contents = Contents {
         program: (!only_qemu).then_some(programs.portcullis),
-        probe: Some(programs.probe),
+        agent: Some(programs.agent),
         guest: Some(Kernel::Debian),
         peer: true,
         files: Vec::new(),
@@ -84,7 +84,7 @@ fn boot(only_qemu: bool) -> anyhow::Result<Level1> {
 
 /// What the host takes whoever asks, so that ratios can be read.
 fn floors(level1: &mut Level1, all: &mut Measurements) -> anyhow::Result<()> {
-    let script = format!("bind_vfio {NVME} && probe floor exit && probe floor map {NVME}");
+    let script = format!("bind_vfio {NVME} && agent floor exit && agent floor map {NVME}");
     let output = level1.run(&script, Duration::from_mins(1))?;
     ensure!(output.status == 0, "the floors cannot be measured: {}", output.text);
     for (metric, words) in [("empty exit", "@@ floor exit:"), ("map and unmap", "@@ floor map:")] {
@@ -101,12 +101,12 @@ fn measure(
     vmm: Vmm,
 ) -> anyhow::Result<()> {
     let guest =
-        Guest::new("probe reads /dev/nvme0n1 2000 4096\nprobe reads /dev/nvme0n1 100 131072").assign(NVME);
+        Guest::new("agent reads /dev/nvme0n1 2000 4096\nagent reads /dev/nvme0n1 100 131072").assign(NVME);
     let guest = match cmdline {
         Some(words) => guest.cmdline(words),
         None => guest.cmdline("").without_iommu(),
     };
-    let output = level1.run(&guest.run_by(vmm).under("probe watch --").job(), Duration::from_mins(2))?;
+    let output = level1.run(&guest.run_by(vmm).under("agent watch --").job(), Duration::from_mins(2))?;
     ensure!(output.text.contains("@@ status 0"), "the guest did not do its work:\n{}", output.text);
     let metrics = [
         ("whole run", "s", "@@ watch end after"),

@@ -80,7 +80,7 @@ fn in_the_rig() -> anyhow::Result<()> {
     let programs = Programs::build()?;
     let contents = Contents {
         program: Some(programs.portcullis),
-        probe: Some(programs.probe),
+        agent: Some(programs.agent),
         guest: Some(Kernel::Debian),
         ..Contents::default()
     };
@@ -103,7 +103,7 @@ fn on_this_machine(address: &str) -> anyhow::Result<()> {
     let programs = Programs::build()?;
     let folder = target_folder().join("rig/demo");
     let (kernel, initrd) =
-        tests::level1::guest_files(&parts, Kernel::Debian, SCRIPT, Some(&programs.probe), &folder)?;
+        tests::level1::guest_files(&parts, Kernel::Debian, SCRIPT, Some(&programs.agent), &folder)?;
     let output = Command::new(&programs.portcullis)
         .args(["run", "--memory", "1G", "--vfio", address])
         .arg("--kernel")

@@ -101,7 +101,7 @@ impl Machine {
         if !self.bare {
             let programs = Programs::build()?;
             contents.program = Some(programs.portcullis);
-            contents.probe = Some(programs.probe);
+            contents.agent = Some(programs.agent);
             contents.guest = Some(Kernel::Debian);
         }
         for path in &self.add {

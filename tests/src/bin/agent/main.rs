@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("@@ probe failed: {error:#}");
+            println!("@@ agent failed: {error:#}");
             ExitCode::FAILURE
         }
     }
