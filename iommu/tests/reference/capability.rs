@@ -28,6 +28,7 @@ flags! {
     first_stage_1g: cap 56,
     first_stage_5_levels: cap 60,
     device_tlb: ecap 2,
+    extended_interrupt_mode: ecap 4,
     pass_through: ecap 6,
     snoop_control: ecap 7,
     memory_types: ecap 25,

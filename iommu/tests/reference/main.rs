@@ -14,6 +14,8 @@ mod dispatch;
 mod fault;
 mod first_stage;
 mod generate;
+mod interrupt;
+mod interrupts;
 mod legacy;
 mod memory;
 mod rig;

@@ -16,8 +16,13 @@ pub const GSTS: u64 = 0x1C;
 pub const RTADDR: u64 = 0x20;
 pub const FSTS: u64 = 0x34;
 
+pub const IRTA: u64 = 0xB8;
+
 pub const TE: u32 = 1 << 31;
 pub const SRTP: u32 = 1 << 30;
+pub const IRE: u32 = 1 << 25;
+pub const SIRTP: u32 = 1 << 24;
+pub const CFI: u32 = 1 << 23;
 
 /// The unit and both copies of memory.
 pub struct Rig {

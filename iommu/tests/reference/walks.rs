@@ -22,6 +22,19 @@ pub fn assert_all_occur<C>(
     reasons: &[u8],
     permitted: impl Fn(&C) -> Vec<Outcome>,
 ) {
+    assert_all_seen(cases, reasons, |case| match permitted(case).as_slice() {
+        [Outcome { answer: Answer::Blocked { reason, .. }, .. }] => Some(Err(*reason)),
+        [Outcome { answer: Answer::Reaches { .. }, .. }] => Some(Ok(())),
+        _ => None,
+    });
+}
+
+/// Checks that `cases` bring about each of `reasons`, and success.
+pub fn assert_all_seen<C>(
+    cases: &impl Strategy<Value = C>,
+    reasons: &[u8],
+    outcome: impl Fn(&C) -> Option<Result<(), u8>>,
+) {
     let mut runner = TestRunner::deterministic();
     let mut missing: BTreeSet<_> = reasons.iter().copied().collect();
     let mut succeeded = 0;
@@ -29,11 +42,10 @@ pub fn assert_all_occur<C>(
         if missing.is_empty() && succeeded > 100 {
             return;
         }
-        let case = cases.new_tree(&mut runner).unwrap().current();
-        match permitted(&case).as_slice() {
-            [Outcome { answer: Answer::Blocked { reason, .. }, .. }] => _ = missing.remove(reason),
-            [Outcome { answer: Answer::Reaches { .. }, .. }] => succeeded += 1,
-            _ => {}
+        match outcome(&cases.new_tree(&mut runner).unwrap().current()) {
+            Some(Err(reason)) => _ = missing.remove(&reason),
+            Some(Ok(())) => succeeded += 1,
+            None => {}
         }
     }
     panic!("no case for {missing:x?}, and {succeeded} that succeed");
