@@ -1,6 +1,10 @@
 //! DMA remapping: from a device's request to guest memory, by what is remembered of the tables or else by the
 //! tables.
 
+mod translation_request;
+
+pub(crate) use translation_request::Refusal;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +18,10 @@ use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
 use crate::walk::legacy::{self, Context};
+use crate::walk::scalable::Kind;
 use crate::walk::second_stage::Table;
 use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, View, first_stage, nested, scalable};
-use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Request, SourceId, TableMemory};
+use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Pasid, Request, SourceId, TableMemory};
 
 /// Tables in guest memory, with the caches over them.
 pub(crate) struct DmaRemapping<M> {
@@ -27,6 +32,13 @@ pub(crate) struct DmaRemapping<M> {
     contexts: ContextCache,
     iotlb: Iotlb,
     sections: Sections,
+}
+
+/// What the caches were like when a request began.
+#[derive(Clone, Copy)]
+struct Epochs {
+    contexts: Epoch,
+    iotlb: Epoch,
 }
 
 /// Guest memory that a request reaches.
@@ -89,9 +101,7 @@ impl<M: TableMemory> DmaRemapping<M> {
     }
 
     fn translate(&self, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
-        // Both before anything is looked up: what is put into the IOTLB depends on the context too.
-        let iotlb_epoch = self.iotlb.epoch();
-        let context_epoch = self.contexts.epoch();
+        let epochs = self.epochs();
         let view = self.view();
         // A request with PASID is no interrupt request, whatever its address.
         if INTERRUPT_RANGE.contains(&iova.0) && request.pasid.is_none() {
@@ -102,35 +112,57 @@ impl<M: TableMemory> DmaRemapping<M> {
             return Ok(untranslated(iova, length, u64::MAX));
         }
 
-        let (space, privileged) = self.space(context_epoch, &view, request)?;
+        let Request { source, pasid, privileged, .. } = *request;
+        let (space, privileged) = if request.translated {
+            (self.translated_space(epochs, &view, source, pasid)?, false)
+        } else {
+            self.space(epochs, &view, Kind::Untranslated, source, pasid, privileged)?
+        };
         let demand = Demand::of(request, privileged, length, &view.capabilities);
-        self.reach(iotlb_epoch, &view.capabilities, &space, iova, length, demand)
+        self.reach(epochs, &view.capabilities, &space, iova, length, demand)
             .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))
     }
 
+    /// To be taken before anything is looked up: what is put into the IOTLB depends on the context too.
+    fn epochs(&self) -> Epochs {
+        Epochs { iotlb: self.iotlb.epoch(), contexts: self.contexts.epoch() }
+    }
+
     /// The address space of a request, and whether the request has supervisor privilege there.
-    fn space(&self, epoch: Epoch, view: &View, request: &Request) -> Result<(AddressSpace, bool), Fault> {
+    fn space(
+        &self,
+        epochs: Epochs,
+        view: &View,
+        kind: Kind,
+        source: SourceId,
+        pasid: Option<Pasid>,
+        privileged: bool,
+    ) -> Result<(AddressSpace, bool), Fault> {
         match view.mode()? {
-            TableMode::Legacy if request.pasid.is_some() => {
-                Err(Fault::new(FaultReason::PasidInLegacyMode, false))
+            TableMode::Legacy if pasid.is_some() => Err(Fault::new(FaultReason::PasidInLegacyMode, false)),
+            TableMode::Legacy => {
+                let Context { space, device_tlb } = self.context(epochs.contexts, view, source)?;
+                if kind == Kind::DeviceTlb && !device_tlb {
+                    let disabled = space.fault_processing_disabled;
+                    return Err(Fault::new(FaultReason::TranslationTypeBlocked, disabled));
+                }
+                Ok((space, false))
             }
-            TableMode::Legacy => Ok((self.context(epoch, view, request.source)?.space, false)),
             TableMode::Scalable => {
-                let context = scalable::context(view, &*self.memory, request.source)?;
-                let (pasid, privileged) =
-                    context.select(scalable::Kind::Untranslated, request.pasid, request.privileged)?;
+                let context = scalable::context(view, &*self.memory, source)?;
+                let (pasid, privileged) = context.select(kind, pasid, privileged)?;
                 let space = scalable::address_space(view, &*self.memory, &context, pasid)?;
                 Ok((space, privileged))
             }
             TableMode::Abort | TableMode::Reserved => {
-                Err(Fault { reason: FaultReason::TableModeInvalid, recorded: false })
+                Err(Fault { reason: FaultReason::Aborted, recorded: false })
             }
         }
     }
 
     fn reach(
         &self,
-        epoch: Epoch,
+        epochs: Epochs,
         capabilities: &Capabilities,
         space: &AddressSpace,
         iova: Iova,
@@ -138,22 +170,37 @@ impl<M: TableMemory> DmaRemapping<M> {
         demand: Demand,
     ) -> Result<Reach, FaultReason> {
         space.mapping.admits(demand)?;
+        match self.leaf(epochs, capabilities, space, iova, demand)? {
+            Some(leaf) => reach(space, &leaf, iova, length),
+            None => pass_through(space, iova, length, capabilities),
+        }
+    }
+
+    /// The page that `iova` lies in, if `demand` may use it; none where addresses pass through.
+    fn leaf(
+        &self,
+        epochs: Epochs,
+        capabilities: &Capabilities,
+        space: &AddressSpace,
+        iova: Iova,
+        demand: Demand,
+    ) -> Result<Option<Leaf>, FaultReason> {
         let memory = &*self.memory;
+        let page = |table: &Table, iova, demand| {
+            self.page(epochs.iotlb, capabilities, space.domain, table, iova, demand)
+        };
         let leaf = match &space.mapping {
-            Mapping::PassThrough => return pass_through(space, iova, length, capabilities),
-            Mapping::SecondStage(table) => {
-                self.page(epoch, capabilities, space.domain, table, iova, demand)?
-            }
+            Mapping::PassThrough => return Ok(None),
+            Mapping::SecondStage(table) => page(table, iova, demand)?,
             Mapping::FirstStage(table) => {
                 table.walk(memory, &first_stage::Memory, capabilities, iova, demand, None)?.leaf
             }
             Mapping::Nested(first, second) => {
-                let second =
-                    |iova, demand| self.page(epoch, capabilities, space.domain, second, iova, demand);
+                let second = |iova, demand| page(second, iova, demand);
                 nested::walk(first, second, memory, capabilities, iova, demand, None)?.leaf
             }
         };
-        reach(space, &leaf, iova, length)
+        Ok(Some(leaf))
     }
 
     fn context(&self, epoch: Epoch, view: &View, source: SourceId) -> Result<Context, Fault> {

@@ -12,11 +12,11 @@ use crate::queue::Queue;
 use crate::registers::Registers;
 use crate::shadow::Shadow;
 use crate::spec::fault::{FaultInfo, FaultReason};
-use crate::translate::DmaRemapping;
+use crate::translate::{DmaRemapping, Refusal};
 use crate::walk::Fault;
 use crate::{
     AssignedFunction, Attachment, Capabilities, EntryRange, GuestAddress, HostMapper, Iova, MsiMessage,
-    Platform, Request, SourceId, TableMemory,
+    Platform, Request, SourceId, TableMemory, Translation, TranslationError, TranslationRequest,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -165,6 +165,15 @@ impl<M: TableMemory + 'static> Unit<M> {
                 _ => FaultInfo::Memory { iova, request: *request },
             };
             self.refuse(request.source, fault, info)
+        })
+    }
+
+    /// Answers a translation request (§4.1.2). That a page is not there, or may not be used, is an answer and no
+    /// fault; a refusal is recorded.
+    pub fn translate(&self, request: &TranslationRequest) -> Result<Translation, TranslationError> {
+        self.dma.translation(request).map_err(|Refusal { fault, error }| {
+            self.refuse(request.source, fault, FaultInfo::Translation(*request));
+            error
         })
     }
 

@@ -1,12 +1,14 @@
 //! Fault reasons and fault records (chapter 7; record §11.4.14).
 
-use crate::{Access, Iova, Request, SourceId};
+use crate::{Access, Iova, Request, SourceId, TranslationRequest};
 
 /// Why a request was refused (§7.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(dead_code, reason = "Every code has its name here, also those of checks that this unit never fails")]
 pub(crate) enum FaultReason {
+    /// No fault and no code: in abort mode every request is refused in silence (§11.4.5).
+    Aborted = 0x00,
     /// LRT.2: the root entry is not present.
     RootNotPresent = 0x01,
     /// LCT.2: the context entry is not present.
@@ -190,6 +192,8 @@ pub(crate) enum FaultInfo {
         /// What was asked.
         request: Request,
     },
+    /// A translation request.
+    Translation(TranslationRequest),
     /// An interrupt request with this index; 0 where it has none.
     Interrupt(u16),
 }
@@ -207,6 +211,8 @@ impl FaultRecord {
     const ATOMIC: u64 = 1 << 28;
     /// AT = 10b of the high half: the address was translated already.
     const TRANSLATED: u64 = 2 << 60;
+    /// AT = 01b of the high half: a translation request.
+    const TRANSLATION: u64 = 1 << 60;
     /// PP of the high half: the request had a PASID, which stands in PV.
     const PASID: u64 = 1 << 31;
     const PASID_SHIFT: u32 = 40;
@@ -217,6 +223,14 @@ impl FaultRecord {
     pub(crate) fn new(source: SourceId, reason: FaultReason, info: FaultInfo) -> Self {
         let (low, kind) = match info {
             FaultInfo::Memory { iova, request } => (iova.0 & !0xFFF, Self::kind(&request)),
+            FaultInfo::Translation(TranslationRequest {
+                source, pasid, privileged, execute, iova, ..
+            }) => {
+                // It asks for permission to read at least.
+                let access = Access::Read;
+                let request = Request { source, pasid, privileged, execute, access, translated: false };
+                (iova.0 & !0xFFF, Self::kind(&request) | Self::TRANSLATION)
+            }
             FaultInfo::Interrupt(index) => ((index as u64) << 48, 0),
         };
         Self([low, Self::PENDING | kind | (reason as u64) << 32 | source.0 as u64])

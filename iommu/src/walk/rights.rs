@@ -102,20 +102,19 @@ impl Demand {
     }
 
     /// A translation request: any permission will do.
-    #[expect(dead_code, reason = "Translation requests use it")]
-    pub(crate) const fn translation(privileged: bool, no_write: bool) -> Self {
-        Self { wish: Wish::Translation { no_write }, privileged, execute: false }
+    pub(crate) const fn translation(privileged: bool, execute: bool, no_write: bool) -> Self {
+        Self { wish: Wish::Translation { no_write }, privileged, execute }
     }
 
     /// Whether tables that allow `rights` allow it. A dirty bit may still have to be set.
     pub(crate) const fn allowed_by(self, rights: Rights) -> bool {
         let permissions = rights.permissions(self.privileged);
-        if self.execute && !permissions.contains(Permissions::EXECUTE) {
-            return false;
-        }
+        let executes = !self.execute || permissions.contains(Permissions::EXECUTE);
         match self.wish {
-            Wish::Access(access) => permissions.allows(access),
-            Wish::Nothing | Wish::Translation { .. } => permissions.intersects(Permissions::READ_WRITE),
+            Wish::Access(access) => permissions.allows(access) && executes,
+            Wish::Nothing => permissions.intersects(Permissions::READ_WRITE) && executes,
+            // Whether it may execute is part of the answer.
+            Wish::Translation { .. } => permissions.intersects(Permissions::READ_WRITE),
         }
     }
 

@@ -1,0 +1,184 @@
+//! Translation requests (§4.1): a device asks where an address leads, to use the answer later in translated
+//! requests.
+
+use super::{DmaRemapping, Epochs, pass_through};
+use crate::spec::INTERRUPT_RANGE;
+use crate::spec::context::TableMode;
+use crate::spec::fault::FaultReason;
+use crate::spec::second_stage::Level;
+use crate::walk::scalable::{self, Kind};
+use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, Rights, View};
+
+use crate::{
+    Capabilities, DomainId, Feature, GuestAddress, Iova, Pasid, Permissions, SourceId, TableMemory,
+    Translation, TranslationError, TranslationRequest,
+};
+
+/// A translation request that gets a status for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) fault: Fault,
+    pub(crate) error: TranslationError,
+}
+
+impl<M: TableMemory> DmaRemapping<M> {
+    /// Answers a translation request. A page that is not there, or that the device may not use, is an
+    /// answer without permissions; only tables that do not allow to ask, or that cannot be used, are a
+    /// refusal.
+    pub(crate) fn translation(&self, request: &TranslationRequest) -> Result<Translation, Refusal> {
+        let _section = self.sections.enter();
+        let page = Iova(request.iova.0 & !(Level::PAGE.span() - 1));
+        let answer = self.answer(&TranslationRequest { iova: page, ..*request });
+        answer.or_else(|fault| {
+            if recoverable(fault.reason) {
+                return Ok(answer_at(page, Permissions::empty()));
+            }
+            let error =
+                if blocks(fault.reason) { TranslationError::Unsupported } else { TranslationError::Aborted };
+            Err(Refusal { fault, error })
+        })
+    }
+
+    fn answer(&self, request: &TranslationRequest) -> Result<Translation, Fault> {
+        let epochs = self.epochs();
+        let view = self.view();
+        if !view.translating {
+            return Err(Fault { reason: FaultReason::TranslationTypeBlocked, recorded: false });
+        }
+        let TranslationRequest { source, pasid, privileged, iova, .. } = *request;
+        let (space, privileged) = self.space(epochs, &view, Kind::DeviceTlb, source, pasid, privileged)?;
+        if pasid.is_none() && INTERRUPT_RANGE.contains(&iova.0) {
+            // Interrupt requests are never translated, and nothing but them can be sent there.
+            return Ok(Translation { untranslated_only: true, ..answer_at(iova, Permissions::WRITE) });
+        }
+
+        let execute = request.execute && pasid.is_some();
+        let no_write = request.no_write && view.capabilities.has(Feature::NoWrite);
+        let demand = Demand::translation(privileged, execute, no_write);
+        let leaf = self
+            .translated_page(epochs, &view.capabilities, &space, iova, demand)
+            .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
+
+        let mut permissions = leaf.rights.permissions(privileged);
+        if !execute || !permissions.contains(Permissions::READ) {
+            permissions -= Permissions::EXECUTE;
+        }
+        // Without the dirty bit there is no permission to write.
+        if no_write {
+            permissions -= Permissions::WRITE;
+        }
+        let Leaf { guest, level, .. } = without_interrupts(leaf, iova);
+        Ok(Translation {
+            address: guest,
+            size: level.span(),
+            permissions,
+            privileged: privileged && pasid.is_some(),
+            untranslated_only: false,
+        })
+    }
+
+    /// Where the address of a translated request leads: to itself, if its requester may have a device-TLB. How
+    /// its untranslated requests are treated makes no difference.
+    pub(super) fn translated_space(
+        &self,
+        epochs: Epochs,
+        view: &View,
+        source: SourceId,
+        pasid: Option<Pasid>,
+    ) -> Result<AddressSpace, Fault> {
+        if view.mode()? != TableMode::Scalable {
+            let (space, _) = self.space(epochs, view, Kind::DeviceTlb, source, pasid, false)?;
+            return Ok(AddressSpace { mapping: Mapping::PassThrough, ..space });
+        }
+        let context = scalable::context(view, &*self.memory, source)?;
+        let (pasid, _) = context.select(Kind::DeviceTlb, pasid, false)?;
+        Ok(AddressSpace {
+            domain: DomainId(0),
+            pasid: Some(pasid),
+            fault_processing_disabled: context.fault_processing_disabled,
+            mapping: Mapping::PassThrough,
+        })
+    }
+
+    /// The page that the answer is about.
+    fn translated_page(
+        &self,
+        epochs: Epochs,
+        capabilities: &Capabilities,
+        space: &AddressSpace,
+        iova: Iova,
+        demand: Demand,
+    ) -> Result<Leaf, FaultReason> {
+        space.mapping.admits(demand)?;
+        let Some(leaf) = self.leaf(epochs, capabilities, space, iova, demand)? else {
+            let guest = pass_through(space, iova, Level::PAGE.span(), capabilities)?.guest;
+            return Ok(Leaf { guest, level: Level::PAGE, rights: Rights::ALL });
+        };
+        if INTERRUPT_RANGE.contains(&leaf.output(iova).0) {
+            return Err(space.interrupt_range());
+        }
+        Ok(leaf)
+    }
+}
+
+/// An answer for the page at `iova` alone, if that leads to itself or nowhere.
+const fn answer_at(iova: Iova, permissions: Permissions) -> Translation {
+    Translation {
+        address: GuestAddress(iova.0),
+        size: Level::PAGE.span(),
+        permissions,
+        privileged: false,
+        untranslated_only: false,
+    }
+}
+
+/// What of `leaf` an answer for `iova` may promise: a page that the interrupt range is part of must not be
+/// used as a whole.
+fn without_interrupts(leaf: Leaf, iova: Iova) -> Leaf {
+    let (start, end) = (leaf.guest.0, leaf.guest.0 + leaf.level.span());
+    if start < INTERRUPT_RANGE.end && INTERRUPT_RANGE.start < end {
+        return Leaf { guest: leaf.output(iova), level: Level::PAGE, ..leaf };
+    }
+    leaf
+}
+
+/// Whether a device is answered that it may not do anything at the address, and nothing is recorded: it may
+/// ask for the page then. It is so for what software can mend by changing the pages' entries (§7.1.3).
+const fn recoverable(reason: FaultReason) -> bool {
+    matches!(
+        reason,
+        FaultReason::AddressBeyondWidth
+            | FaultReason::WriteDenied
+            | FaultReason::ReadDenied
+            | FaultReason::FirstStageNotPresent
+            | FaultReason::ScalableSecondStageNotPresent
+            | FaultReason::NotCanonical
+            | FaultReason::UserDenied
+            | FaultReason::ExecuteDenied
+            | FaultReason::ScalableBeyondHostWidth
+            | FaultReason::ScalableBeyondWidth
+            | FaultReason::ScalableWriteDenied
+            | FaultReason::ScalableReadDenied
+    )
+}
+
+/// Whether a fault means that the requester is not to ask at all, as opposed to tables that are broken.
+const fn blocks(reason: FaultReason) -> bool {
+    matches!(
+        reason,
+        FaultReason::RootNotPresent
+            | FaultReason::ContextNotPresent
+            | FaultReason::TranslationTypeBlocked
+            | FaultReason::TableModeInvalid
+            | FaultReason::PasidInLegacyMode
+            | FaultReason::ScalableRootNotPresent
+            | FaultReason::ScalableContextNotPresent
+            | FaultReason::DeviceTlbDisabled
+            | FaultReason::PasidDisabled
+            | FaultReason::PasidBeyondDirectory
+            | FaultReason::PasidDirectoryNotPresent
+            | FaultReason::PasidEntryNotPresent
+            | FaultReason::ExecuteDisabled
+            | FaultReason::SupervisorDisabled
+    )
+}
