@@ -9,6 +9,7 @@ mod run;
 use std::fmt;
 
 pub use build::{BuildError, cases, guests, image};
+pub(crate) use run::{Ended, wait};
 pub use run::{Outcome, RunError, disk, run, test};
 
 /// One case of a guest, and the machine it wants.

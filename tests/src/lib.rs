@@ -12,13 +12,14 @@
 //! - [`bare_metal`] is the fast tier: small guests of our own on this machine's `/dev/kvm`, and in an L1 as well.
 //! - [`scenarios`] lists all of them; `cargo xtask rig list` prints the list, `tests/tests/rig.rs` runs it.
 //!
-//! Apart from the rig, [`mutants`] asks whether the tests of all packages notice defects, and [`conformance`] puts those
+//! [`comparison`] runs the fast tier's guests under QEMU too. Apart from the rig, [`mutants`] asks whether the tests of all packages notice defects, and [`conformance`] puts those
 //! of the `iommu` crate beside the sections of the specification.
 
 #![forbid(unsafe_code)]
 
 pub mod acpi;
 pub mod bare_metal;
+pub mod comparison;
 pub mod conformance;
 pub mod cpio;
 pub mod guest;

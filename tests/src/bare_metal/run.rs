@@ -90,10 +90,11 @@ pub fn disk(name: &str) -> Result<PathBuf, RunError> {
 }
 
 /// What was left of a run.
-struct Ended {
+pub(crate) struct Ended {
     /// None if it had to be killed.
-    status: Option<ExitStatus>,
-    output: String,
+    pub(crate) status: Option<ExitStatus>,
+    /// What was said on both streams.
+    pub(crate) output: String,
 }
 
 fn judge(case: &Case, ended: &Ended) -> Outcome {
@@ -114,7 +115,7 @@ fn judge(case: &Case, ended: &Ended) -> Outcome {
 }
 
 /// Waits for the program to end and collects what it says; kills it if it takes too long.
-fn wait(mut child: Child) -> io::Result<Ended> {
+pub(crate) fn wait(mut child: Child) -> io::Result<Ended> {
     let streams = [child.stdout.take().map(collect), child.stderr.take().map(collect)];
     let deadline = Instant::now() + PATIENCE;
     let status = loop {

@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod mutants;
+mod qemu_compare;
 mod rig;
 mod test;
 
@@ -29,6 +30,8 @@ enum Command {
     Bench(bench::Bench),
     /// Print, section by section of the VT-d specification, what the tests show of it.
     Conformance(conformance::Conformance),
+    /// Run the bare-metal guests here and under QEMU, and print where they end differently and who is right.
+    QemuCompare(qemu_compare::QemuCompare),
     /// Plant known defects in a copy of the code, one at a time, and see that a test notices each.
     Mutants(mutants::Mutants),
     /// Format, lints, and all tests that take minutes; with --all, those of the rig too.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Conformance(conformance) => conformance.run(),
+        Command::QemuCompare(compare) => compare.run(),
         Command::Mutants(mutants) => mutants.run(),
         Command::Test(test) => test.run(),
     };
