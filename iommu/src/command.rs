@@ -9,7 +9,7 @@ use crate::spec::context::{RootPointer, TableMode};
 use crate::spec::descriptor::{context_granularity, iotlb_granularity};
 use crate::spec::interrupt::TablePointer;
 use crate::spec::registers::{
-    CCMD, FECTL, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, RTADDR, RUN, ccmd, iotlb,
+    CCMD, FECTL, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, PMEN, RTADDR, RUN, ccmd, iotlb,
 };
 use crate::unit::{Outbox, Unit};
 use crate::{DomainId, EntryRange, TableMemory};
@@ -32,6 +32,7 @@ impl<M: TableMemory + 'static> Unit<M> {
                     self.run_queue(&mut self.lock_queue(), outbox);
                 }
             }
+            PMEN => self.protect(value, outbox),
             FECTL => outbox.fault(self.faults.write_control(registers, value)),
             ICS => self.completion.write_status(registers, value),
             IECTL => outbox.invalidation(self.completion.write_control(registers, value)),

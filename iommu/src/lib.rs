@@ -23,6 +23,7 @@ mod invalidation;
 mod memory;
 mod mode;
 mod platform;
+mod protected;
 mod queue;
 mod registers;
 mod shadow;

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::spec::registers::{
-    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, IECTL, IOTLB, IQA, IQT, IRTA, IVA, PECTL, PQA, PQH, PQT, RTADDR,
-    VER, VERSION, ccmd, iotlb,
+    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, IECTL, IOTLB, IQA, IQT, IRTA, IVA, PECTL, PHMBASE, PHMLIMIT,
+    PLMBASE, PQA, PQH, PQT, RTADDR, VER, VERSION, ccmd, iotlb,
 };
 use crate::spec::{PAGE_ADDRESS, bits, mask};
-use crate::{Capabilities, Feature};
+use crate::{Capabilities, Feature, protected};
 
 /// Every register, as 32-bit words; any thread may read them at any time. They lie apart from what requests
 /// read, because every invalidation changes some.
@@ -135,6 +135,8 @@ fn writable(offset: u64, capabilities: &Capabilities) -> u32 {
         PQH | PQT if has(Feature::PageRequests) => half(offset, mask(18, 5)),
         PQA if has(Feature::PageRequests) => half(offset, PAGE_ADDRESS | mask(2, 0)),
         IRTA => half(offset, PAGE_ADDRESS | mask(11, 11) | mask(3, 0)),
+        PLMBASE => protected::writable(offset, capabilities) as u32,
+        PHMBASE | PHMLIMIT => half(offset, protected::writable(offset & !7, capabilities)),
         IVA => half(offset, PAGE_ADDRESS | mask(6, 0)),
         IOTLB => half(offset, iotlb::WRITABLE),
         _ => event_writable(offset, capabilities),

@@ -18,9 +18,11 @@ mod statistics;
 mod tests;
 mod wanted;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use crate::invalidation::Invalidation;
+use crate::protected::ProtectedRegions;
 use crate::spec::context::RootPointer;
 use crate::walk::View;
 use crate::{AssignedFunction, Capabilities, GuestAddress, HostMapper, TableMemory};
@@ -41,8 +43,8 @@ pub(crate) struct Shadow<M> {
 
 impl<M: TableMemory + 'static> Shadow<M> {
     /// A shadow of tables in `memory`, for a unit in its power-on state.
-    pub(crate) fn new(memory: Arc<M>, capabilities: &Capabilities) -> Self {
-        let tables = Arc::new(Tables::new(memory, *capabilities));
+    pub(crate) fn new(memory: Arc<M>, capabilities: &Capabilities, protected: Arc<ProtectedRegions>) -> Self {
+        let tables = Arc::new(Tables::new(memory, *capabilities, protected));
         Self { tables, followers: RwLock::default() }
     }
 
@@ -87,13 +89,19 @@ impl<M: TableMemory + 'static> Shadow<M> {
 struct Tables<M> {
     memory: Arc<M>,
     view: Mutex<View>,
+    protected: Arc<ProtectedRegions>,
 }
 
 impl<M> Tables<M> {
     /// Tables that nothing is translated by, as after power-on.
-    fn new(memory: Arc<M>, capabilities: Capabilities) -> Self {
+    fn new(memory: Arc<M>, capabilities: Capabilities, protected: Arc<ProtectedRegions>) -> Self {
         let view = View { translating: false, root: RootPointer::default(), capabilities };
-        Self { memory, view: Mutex::new(view) }
+        Self { memory, view: Mutex::new(view), protected }
+    }
+
+    /// What of guest memory no address reaches that is not translated.
+    fn protected(&self) -> [Range<u64>; 2] {
+        self.protected.ranges()
     }
 
     fn memory(&self) -> &M {

@@ -14,6 +14,7 @@ use crate::cache::table::Epoch;
 use crate::drain::Sections;
 use crate::invalidation::Invalidation;
 use crate::mode::DmaMode;
+use crate::protected::ProtectedRegions;
 use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
@@ -32,6 +33,7 @@ pub(crate) struct DmaRemapping<M> {
     contexts: ContextCache,
     iotlb: Iotlb,
     sections: Sections,
+    protected: Arc<ProtectedRegions>,
 }
 
 /// What the caches were like when a request began.
@@ -58,7 +60,12 @@ impl<M: TableMemory> DmaRemapping<M> {
             contexts: ContextCache::new(capabilities),
             iotlb: Iotlb::new(),
             sections: Sections::default(),
+            protected: Arc::default(),
         }
+    }
+
+    pub(crate) const fn protected(&self) -> &Arc<ProtectedRegions> {
+        &self.protected
     }
 
     pub(crate) fn mode(&self) -> DmaMode {
@@ -109,7 +116,7 @@ impl<M: TableMemory> DmaRemapping<M> {
             return Err(Fault { reason, recorded: view.translating });
         }
         if !view.translating {
-            return Ok(untranslated(iova, length, u64::MAX));
+            return self.unprotected(untranslated(iova, length, u64::MAX), request.access);
         }
 
         let Request { source, pasid, privileged, .. } = *request;
@@ -119,8 +126,23 @@ impl<M: TableMemory> DmaRemapping<M> {
             self.space(epochs, &view, Kind::Untranslated, source, pasid, privileged)?
         };
         let demand = Demand::of(request, privileged, length, &view.capabilities);
-        self.reach(epochs, &view.capabilities, &space, iova, length, demand)
-            .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))
+        let reach = self
+            .reach(epochs, &view.capabilities, &space, iova, length, demand)
+            .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
+        match space.mapping {
+            Mapping::PassThrough => self.unprotected(reach, request.access),
+            _ => Ok(reach),
+        }
+    }
+
+    /// What of `reach`, to which no table leads, is not protected. A refusal is not recorded (§11.4.7).
+    fn unprotected(&self, Reach { guest, length }: Reach, access: Access) -> Result<Reach, Fault> {
+        let reason = match access {
+            Access::Read => FaultReason::ReadDenied,
+            Access::Write | Access::Atomic => FaultReason::WriteDenied,
+        };
+        let reachable = self.protected.reachable(guest, length);
+        reachable.map(|length| Reach { guest, length }).ok_or(Fault { reason, recorded: false })
     }
 
     /// To be taken before anything is looked up: what is put into the IOTLB depends on the context too.

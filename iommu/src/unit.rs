@@ -79,15 +79,17 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// A unit in its power-on state over `memory`.
     pub fn new(memory: M, capabilities: Capabilities) -> Self {
         let memory = Arc::new(memory);
+        let dma = DmaRemapping::new(Arc::clone(&memory), capabilities);
+        let shadow = Shadow::new(Arc::clone(&memory), &capabilities, Arc::clone(dma.protected()));
         Self {
             capabilities,
             registers: Registers::new(&capabilities),
-            dma: DmaRemapping::new(Arc::clone(&memory), capabilities),
+            dma,
             interrupts: InterruptRemapping::new(Arc::clone(&memory)),
             faults: FaultReporting::new(&capabilities),
             completion: CompletionReporting::default(),
             devices: DeviceTlbs::default(),
-            shadow: Shadow::new(Arc::clone(&memory), &capabilities),
+            shadow,
             queue: Mutex::default(),
             platform: OnceLock::new(),
             memory,
@@ -140,6 +142,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         let mut queue = self.lock_queue();
         queue.switch_off(&self.registers);
         self.change_dma_mode(&mut queue, |_| DmaMode::default(), &mut outbox);
+        self.change_protection(&mut queue, [0..0, 0..0], &mut outbox);
         self.change_interrupt_mode(|_| InterruptMode::default());
         self.faults.reset(|| self.registers.reset());
     }

@@ -64,6 +64,8 @@ impl Profile {
                 Feature::SirtpInvalidates,
             ],
             Self::Full => &[
+                Feature::ProtectedLowMemory,
+                Feature::ProtectedHighMemory,
                 Feature::Scalable,
                 Feature::FirstStage,
                 Feature::FirstStage1G,

@@ -73,7 +73,7 @@ impl Extent {
     }
 
     /// The parts on either side of `hole`, a range of device addresses.
-    fn around(&self, hole: &Range<u64>) -> impl Iterator<Item = Self> + use<> {
+    pub(super) fn around(&self, hole: &Range<u64>) -> impl Iterator<Item = Self> + use<> {
         let below = self.clipped(&(0..hole.start));
         let above = self.clipped(&(hole.end..u64::MAX));
         below.into_iter().chain(above)

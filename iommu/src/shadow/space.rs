@@ -135,12 +135,19 @@ impl AddressSpace {
     ) -> (Vec<Extent>, Option<Iova>) {
         match regime.kind {
             Kind::Blocked => (Vec::new(), None),
-            Kind::Identity => (self.identity.clone(), None),
+            Kind::Identity => (self.unprotected(tables), None),
             Kind::Translated(table) => {
                 let mut reader = Reader::new(table, tables);
                 (reader.leaves(&EVERYWHERE), reader.cut_short())
             }
         }
+    }
+
+    /// Guest memory but for what is protected from addresses that nothing translates.
+    fn unprotected(&self, tables: &Tables<impl TableMemory>) -> Vec<Extent> {
+        tables.protected().iter().fold(self.identity.clone(), |parts, hole| {
+            parts.iter().flat_map(|part| part.around(hole)).collect()
+        })
     }
 
     /// Reports, once, that the tables map more than is followed.

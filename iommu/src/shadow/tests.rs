@@ -25,6 +25,7 @@ struct Scene {
     guest: Guest,
     shadow: Shadow<Memory>,
     view: View,
+    protected: Arc<ProtectedRegions>,
 }
 
 /// An assigned function and its host.
@@ -42,9 +43,10 @@ impl Scene {
 
     fn with(capabilities: Capabilities) -> Self {
         let guest = Guest::new();
-        let shadow = Shadow::new(Arc::new(guest.memory.clone()), &capabilities);
+        let protected = Arc::<ProtectedRegions>::default();
+        let shadow = Shadow::new(Arc::new(guest.memory.clone()), &capabilities, protected.clone());
         let view = View { translating: false, root: RootPointer::default(), capabilities };
-        Self { guest, shadow, view }
+        Self { guest, shadow, view, protected }
     }
 
     /// Translation is on, and the first function is behind an empty table of 4 levels.

@@ -11,6 +11,11 @@ pub(crate) const CCMD: u64 = 0x028;
 pub(crate) const FSTS: u64 = 0x034;
 /// FECTL, FEDATA, FEADDR and FEUADDR follow each other from here.
 pub(crate) const FECTL: u64 = 0x038;
+pub(crate) const PMEN: u64 = 0x064;
+pub(crate) const PLMBASE: u64 = 0x068;
+pub(crate) const PLMLIMIT: u64 = 0x06C;
+pub(crate) const PHMBASE: u64 = 0x070;
+pub(crate) const PHMLIMIT: u64 = 0x078;
 pub(crate) const IQH: u64 = 0x080;
 pub(crate) const IQT: u64 = 0x088;
 pub(crate) const IQA: u64 = 0x090;
@@ -32,6 +37,9 @@ pub(crate) const IOTLB: u64 = IVA + 8;
 pub(crate) const FRCD: u64 = 0x220;
 /// So many have room there.
 pub(crate) const FRCD_NEAR: usize = 14;
+
+/// Protected regions are made of pieces of this size. It is ours to choose; software finds it by writing ones.
+pub(crate) const PROTECTED_GRANULE: u64 = 1 << 20;
 
 /// VER_REG: version 1.0. Versions from 6 on have no register-based invalidation.
 pub(crate) const VERSION: u32 = 0x10;

@@ -27,6 +27,27 @@ fn untranslated_memory_is_mapped_only_while_the_function_is_bus_master() {
 }
 
 #[test]
+fn untranslated_memory_that_is_protected_is_not_mapped() {
+    let scene = Scene::new();
+    let nvme = scene.attach(SOURCE);
+    nvme.device.set_bus_master(true);
+    nvme.attachment.refresh();
+    nvme.host.calls();
+    let last = RAM.last().unwrap();
+    let (start, end) = (last.start, last.end);
+    scene.protected.set([start..start + PAGE, end - 2 * PAGE..end - PAGE]);
+    scene.announce(Invalidation::Everything);
+    let mapped: Vec<_> = nvme.host.mappings().iter().map(|extent| (extent.iova.0, extent.length)).collect();
+    let last = [(start + PAGE, end - start - 3 * PAGE), (end - PAGE, PAGE)];
+    assert_eq!(mapped[mapped.len() - 2..], last);
+    nvme.assert_exact();
+    scene.protected.set([0..0, 0..0]);
+    scene.announce(Invalidation::Everything);
+    assert_eq!(nvme.host.mappings().last().unwrap().end(), end);
+    nvme.assert_exact();
+}
+
+#[test]
 fn memory_around_the_interrupt_range_leaves_it_out() {
     let device = Device::new(SOURCE);
     device.set_bus_master(true);
