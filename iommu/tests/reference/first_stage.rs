@@ -9,6 +9,9 @@ use super::second_stage::{
 };
 use super::trace::Trace;
 
+/// No permission to execute, or none to read what is to be executed.
+const NEVER_EXECUTE: [u8; 2] = [0x82, 0x86];
+
 const P: u64 = 1 << 0;
 const RW: u64 = 1 << 1;
 const US: u64 = 1 << 2;
@@ -77,9 +80,9 @@ pub fn walk(world: World, trace: &mut Trace, tables: &Tables, demand: Demand, in
         }
         if demand.execute && never != 0 {
             if tables.no_execute {
-                lacking.push(0x82);
+                lacking.extend(NEVER_EXECUTE);
             } else {
-                trace.may_fault(&[0x82]);
+                trace.may_fault(&NEVER_EXECUTE);
             }
         }
         if reserved(world.caps, entry, level) {
@@ -97,7 +100,7 @@ pub fn walk(world: World, trace: &mut Trace, tables: &Tables, demand: Demand, in
             continue;
         }
         if demand.execute && demand.supervisor && rights & US != 0 && tables.supervisor_execute_prevention {
-            trace.may_fault(&[0x82]);
+            trace.may_fault(&NEVER_EXECUTE);
         }
         let wanted = A | extended | if write && !denied { D } else { 0 };
         let size = 1 << (9 * level + 3);
@@ -136,7 +139,7 @@ fn finish(
     if missing != 0 {
         slot.may_mark_second_stage(trace, tables);
     }
-    let need = Need::of(demand.access, demand.length, world.caps);
+    let need = Need::of(demand.access, demand.length, world.caps).executing(demand.execute);
     let page = second_stage::walk(world, trace, second_stage, &SCALABLE, need, address)?;
     slot.mark(trace, tables, missing);
     Some(Page { size: size.min(page.size), ..page })
@@ -162,10 +165,13 @@ impl Slot {
     fn obstacles(&self, trace: &mut Trace, tables: &Tables, missing: u64) -> Vec<u8> {
         let mut obstacles = Vec::new();
         if missing != 0 {
+            // The second stage's entry becomes dirty with the first stage's.
+            let reasons: &[u8] =
+                if self.second_stage_mark(tables).is_some() { &[0x90, 0x7C] } else { &[0x90] };
             match tables.snoops {
                 Snoops::Yes => {}
-                Snoops::No => obstacles.push(0x90),
-                Snoops::Unspecified => trace.may_fault(&[0x90]),
+                Snoops::No => obstacles.extend(reasons),
+                Snoops::Unspecified => trace.may_fault(reasons),
             }
             if self.page.is_some_and(|page| !page.writable) {
                 obstacles.push(0x77);
@@ -184,20 +190,21 @@ impl Slot {
 
     fn mark(&self, trace: &mut Trace, tables: &Tables, missing: u64) {
         trace.mark(self.address, missing);
-        if let (Some(page), Some(second_stage)) = (&self.page, &tables.second_stage)
-            && missing != 0
-            && second_stage.marks
-        {
-            trace.mark(page.leaf.0, SECOND_STAGE_D & !page.leaf.1);
+        if let Some(at) = self.second_stage_mark(tables).filter(|_| missing != 0) {
+            trace.mark(at, SECOND_STAGE_D);
         }
     }
 
     fn may_mark_second_stage(&self, trace: &mut Trace, tables: &Tables) {
-        if let (Some(page), Some(second_stage)) = (&self.page, &tables.second_stage)
-            && second_stage.marks
-        {
-            trace.may_mark(page.leaf.0, SECOND_STAGE_D & !page.leaf.1);
+        if let Some(at) = self.second_stage_mark(tables) {
+            trace.may_mark(at, SECOND_STAGE_D);
         }
+    }
+
+    /// The second-stage entry whose D is to be set with bits of this one.
+    fn second_stage_mark(&self, tables: &Tables) -> Option<u64> {
+        let (at, entry) = self.page?.leaf;
+        (tables.second_stage?.marks && entry & SECOND_STAGE_D == 0).then_some(at)
     }
 }
 

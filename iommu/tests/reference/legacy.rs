@@ -33,6 +33,10 @@ pub fn judge(
     address: u64,
     length: u64,
 ) -> Option<()> {
+    if request.translated && in_interrupt_range(address) {
+        // Whether this comes before the tables is open.
+        trace.deny(&[0x0E]);
+    }
     if request.pasid.is_some() {
         return trace.stop(&[0x31]);
     }

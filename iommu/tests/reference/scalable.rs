@@ -47,6 +47,10 @@ pub fn judge(
     address: u64,
     length: u64,
 ) -> Option<()> {
+    if request.translated && in_interrupt_range(address) {
+        // Whether this comes before the tables is open.
+        trace.deny(&[0x87]);
+    }
     let context = context(world, trace, root, request.source.0)?;
     let mut reasons = Vec::new();
     if request.translated && !context.device_tlb {
@@ -183,7 +187,10 @@ impl PasidEntry {
         field(self.0[0], 8, 6)
     }
 
+    /// Reserved bits, without the fields that belong to other types of translation.
     fn reserved(&self, caps: &Caps) -> bool {
+        let first_stage = matches!(self.kind(), FIRST_STAGE | NESTED);
+        let second_stage = matches!(self.kind(), SECOND_STAGE | NESTED);
         let mut reserved = [
             mask(11, 10) | mask(5, 5) | caps.beyond_host(),
             mask(22, 16) | mask(31, 27) | caps.beyond_domains(),
@@ -195,15 +202,13 @@ impl PasidEntry {
             u64::MAX,
         ];
         for (present, word, bits) in [
-            (caps.second_stage(), 0, mask(4, 2) | mask(63, 12)),
-            (caps.second_stage_dirty(), 0, 1 << 9),
+            (caps.second_stage_dirty() || !second_stage, 0, 1 << 9),
             (caps.walk_snoop(), 1, 1 << 23),
             (caps.snoop_control(), 1, 1 << 24),
             (caps.memory_types(), 1, mask(26, 25) | mask(63, 32)),
-            (caps.supervisor(), 2, 1 << 0),
-            (caps.execute(), 2, 1 << 1),
-            (caps.extended_accessed(), 2, 1 << 7),
-            (caps.first_stage(), 2, mask(63, 12)),
+            (caps.supervisor() || !first_stage, 2, 1 << 0),
+            (caps.execute() || !first_stage, 2, 1 << 1),
+            (caps.extended_accessed() || !first_stage, 2, 1 << 7),
         ] {
             if !present {
                 reserved[word] |= bits;
@@ -212,9 +217,15 @@ impl PasidEntry {
         self.0.iter().zip(reserved).any(|(word, reserved)| word & reserved != 0)
     }
 
-    /// Fields whose meaning without first-stage translation is open: FSPM, WPE, NXE, SMEP.
+    /// Fields that the type of translation ignores, but whose capability is missing.
     fn maybe_reserved(&self, caps: &Caps) -> bool {
-        !caps.first_stage() && self.0[2] & mask(6, 2) != 0
+        let missing = |present: bool, word: usize, bits: u64| !present && self.0[word] & bits != 0;
+        missing(caps.second_stage(), 0, mask(4, 2) | mask(63, 12))
+            || missing(caps.second_stage_dirty(), 0, 1 << 9)
+            || missing(caps.supervisor(), 2, 1 << 0)
+            || missing(caps.execute(), 2, 1 << 1)
+            || missing(caps.extended_accessed(), 2, 1 << 7)
+            || missing(caps.first_stage(), 2, mask(6, 2) | mask(63, 12))
     }
 
     fn valid(&self, caps: &Caps) -> bool {
@@ -295,7 +306,7 @@ pub fn translate(
     let page = match entry.kind() {
         PASS_THROUGH => return identity(world, trace, address, with_pasid),
         SECOND_STAGE => {
-            let need = Need::of(request.access, length, world.caps);
+            let need = Need::of(request.access, length, world.caps).executing(execute);
             second_stage::walk(world, trace, &entry.second_stage(world.caps), &SCALABLE, need, address)?
         }
         _ => {

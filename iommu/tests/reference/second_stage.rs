@@ -22,15 +22,22 @@ pub struct Need {
     pub write: bool,
     /// Either of the two is enough: a read of zero bytes where CAP.ZLR is set.
     pub any: bool,
+    /// X may be needed: older revisions had it, with ECAP.ERS.
+    pub execute: bool,
 }
 
 impl Need {
-    pub const READ: Self = Self { read: true, write: false, any: false };
+    pub const READ: Self = Self { read: true, write: false, any: false, execute: false };
 
     /// What an access of `length` bytes needs.
     pub fn of(access: Access, length: u64, caps: &Caps) -> Self {
         let any = access == Access::Read && length == 0 && caps.zero_length_reads();
-        Self { read: access != Access::Write && !any, write: access != Access::Read, any }
+        Self { read: access != Access::Write && !any, write: access != Access::Read, any, execute: false }
+    }
+
+    /// The same, to execute or not.
+    pub fn executing(self, execute: bool) -> Self {
+        Self { execute, ..self }
     }
 }
 
@@ -86,6 +93,7 @@ const UPDATE_WITHOUT_SNOOP: u8 = 0x7C;
 
 const R: u64 = 1 << 0;
 const W: u64 = 1 << 1;
+const X: u64 = 1 << 2;
 const PS: u64 = 1 << 7;
 const A: u64 = 1 << 8;
 pub const D: u64 = 1 << 9;
@@ -156,7 +164,7 @@ pub fn walk(
     if input & mask(63, width) != 0 {
         return trace.stop(&[reasons.limit]);
     }
-    let (mut base, mut rights, mut denied) = (tables.base, R | W, false);
+    let (mut base, mut rights, mut denied) = (tables.base, R | W | X, false);
     for level in (1..=tables.levels).rev() {
         let at = entry_address(base, input, level);
         let Some(entry) = world.memory.read(at) else {
@@ -176,6 +184,9 @@ pub fn walk(
         }
         if entry & TM != 0 {
             trace.may_fault(&[reasons.reserved]);
+        }
+        if need.execute && rights & X == 0 {
+            trace.may_fault(&[0x82, 0x86]);
         }
         denied |= !lacking.is_empty();
         trace.deny(&lacking);

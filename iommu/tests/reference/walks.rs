@@ -9,11 +9,17 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use crate::generate::requests::Asked;
 use crate::trace::{Answer, Outcome};
 
 /// As many cases as PROPTEST_CASES says; what fails is printed whole, so no seeds are kept.
 pub fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_global_rejects: u32::MAX, ..ProptestConfig::default() }
+}
+
+/// Requests that the unit judges by now.
+pub fn is_known(asked: &Asked) -> bool {
+    asked.address >> 20 != 0xFEE || !asked.request.translated && asked.request.pasid.is_none()
 }
 
 /// Checks that `cases` bring about each of `reasons` as the only permitted one, and success.

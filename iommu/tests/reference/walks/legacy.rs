@@ -11,7 +11,7 @@ use crate::generate::spaces::{LegacySpace, legacy_space};
 use crate::generate::{Builder, Seasoning, seasoning};
 use crate::rig::Rig;
 use crate::trace::Outcome;
-use crate::walks::{assert_all_occur, config};
+use crate::walks::{assert_all_occur, config, is_known};
 
 const EVERY_PROFILE: &[Profile] =
     &[Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Full];
@@ -33,11 +33,6 @@ fn prepare((capabilities, space, asked, seasoning): &Case) -> (Rig, Vec<Outcome>
     (rig, permitted)
 }
 
-/// Requests that the unit does not know yet.
-fn unsupported(asked: &Asked) -> bool {
-    asked.request.translated || asked.request.pasid.is_some() && asked.address >> 20 == 0xFEE
-}
-
 proptest! {
     #![proptest_config(config())]
 
@@ -45,7 +40,7 @@ proptest! {
     #[test]
     fn legacy_requests_end_as_the_tables_say(case in cases()) {
         let asked = &case.2;
-        prop_assume!(!unsupported(asked));
+        prop_assume!(is_known(asked));
         let (mut rig, permitted) = prepare(&case);
         let outcome = rig.check_access(&asked.request, asked.address, asked.length, &permitted);
         prop_assert!(outcome.is_ok(), "{}", outcome.unwrap_err());

@@ -10,9 +10,9 @@ use crate::generate::requests::{Asked, asked};
 use crate::generate::scalable::{EVERY_KIND, ScalableSpace, scalable_space};
 use crate::generate::{Builder, Seasoning, seasoning};
 use crate::rig::Rig;
-use crate::scalable::NESTED;
+use crate::scalable::{FIRST_STAGE, NESTED, PASS_THROUGH, SECOND_STAGE};
 use crate::trace::Outcome;
-use crate::walks::assert_all_occur;
+use crate::walks::{assert_all_occur, config, is_known};
 
 const SCALABLE_PROFILES: &[Profile] = &[Profile::SecondStage, Profile::FirstStage, Profile::Full];
 
@@ -33,7 +33,43 @@ fn prepare((capabilities, space, asked, seasoning): &Case) -> (Rig, Vec<Outcome>
     (rig, permitted)
 }
 
-/// The cases come to every end that scalable mode knows.
+fn check(case: &Case) -> Result<(), TestCaseError> {
+    let asked = &case.2;
+    prop_assume!(is_known(asked));
+    let (mut rig, permitted) = prepare(case);
+    rig.check_access(&asked.request, asked.address, asked.length, &permitted).map_err(TestCaseError::fail)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Tables of every type, in units that have some of them.
+    #[test]
+    fn scalable_requests_end_as_the_tables_say(case in cases(SCALABLE_PROFILES, EVERY_KIND)) {
+        check(&case)?;
+    }
+
+    #[test]
+    fn second_stage_requests_end_as_the_tables_say(
+        case in cases(&[Profile::SecondStage, Profile::Full], &[SECOND_STAGE, PASS_THROUGH])
+    ) {
+        check(&case)?;
+    }
+
+    #[test]
+    fn first_stage_requests_end_as_the_tables_say(
+        case in cases(&[Profile::FirstStage, Profile::Full], &[FIRST_STAGE])
+    ) {
+        check(&case)?;
+    }
+
+    #[test]
+    fn nested_requests_end_as_the_tables_say(case in cases(&[Profile::Full], &[NESTED])) {
+        check(&case)?;
+    }
+}
+
+/// The properties above mean something: the cases come to every end that scalable mode knows.
 #[test]
 fn scalable_cases_come_to_every_end() {
     let reasons = [
