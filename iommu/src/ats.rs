@@ -70,6 +70,13 @@ pub struct PageRequest {
     pub iova: Iova,
 }
 
+impl PageRequest {
+    /// Whether it is a stop marker: the device will not use the address space any more, and wants no answer.
+    pub const fn is_stop_marker(&self) -> bool {
+        self.last && !self.read && !self.write
+    }
+}
+
 /// How a group of page requests ended (§7.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PageResponseCode {
@@ -128,7 +135,8 @@ pub enum InvalidationCompletion {
 /// A device that holds translations or sends page requests.
 ///
 /// Called with the unit's queue locked: an answer must not wait for a lock that anyone holds while writing a
-/// register of the unit.
+/// register of the unit. A device that keeps what a translation request gave it asks and keeps under the same
+/// lock that [`DeviceTlb::invalidate`] takes; otherwise it could keep what it has just been told to forget.
 pub trait DeviceTlb: Send + Sync {
     /// The requester ID the guest gave it, live: guests renumber buses.
     fn source_id(&self) -> SourceId;

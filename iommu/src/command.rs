@@ -9,10 +9,11 @@ use crate::spec::context::{RootPointer, TableMode};
 use crate::spec::descriptor::{context_granularity, iotlb_granularity};
 use crate::spec::interrupt::TablePointer;
 use crate::spec::registers::{
-    CCMD, FECTL, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, PMEN, RTADDR, RUN, ccmd, iotlb,
+    CCMD, FECTL, FSTS, GCMD, GSTS, Global, ICS, IECTL, IOTLB, IQT, IRTA, IVA, PECTL, PMEN, PQT, PRS, RTADDR,
+    RUN, ccmd, iotlb,
 };
 use crate::unit::{Outbox, Unit};
-use crate::{DomainId, EntryRange, TableMemory};
+use crate::{DomainId, EntryRange, Feature, TableMemory};
 
 /// Offsets of the words that hold a command bit.
 const CCMD_HIGH: u64 = CCMD + 4;
@@ -36,6 +37,11 @@ impl<M: TableMemory + 'static> Unit<M> {
             FECTL => outbox.fault(self.faults.write_control(registers, value)),
             ICS => self.completion.write_status(registers, value),
             IECTL => outbox.invalidation(self.completion.write_control(registers, value)),
+            PQT => self.page_requests.write_tail(registers, value),
+            PRS => self.page_requests.write_status(registers, value),
+            PECTL if self.capabilities.has(Feature::PageRequests) => {
+                outbox.page_request(self.page_requests.write_control(registers, value));
+            }
             IQT => {
                 registers.write(IQT, value);
                 self.run_queue(&mut self.lock_queue(), outbox);

@@ -22,6 +22,7 @@ mod interrupt;
 mod invalidation;
 mod memory;
 mod mode;
+mod page_request;
 mod platform;
 mod protected;
 mod queue;

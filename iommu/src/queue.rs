@@ -212,6 +212,9 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// A wait descriptor (§6.5.2.8): everything before it has taken effect, and now software is told.
     fn complete(&self, queue: &mut Queue, wait: Wait, outbox: &mut Outbox) -> Result<(), QueueError> {
         self.drain_if_due(queue);
+        if wait.page_request_drain {
+            self.page_requests.drain();
+        }
         if let Some((address, data)) = wait.status {
             self.memory.write_u32(address, data).map_err(|_| QueueError::NoInformation)?;
         }

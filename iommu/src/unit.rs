@@ -8,6 +8,7 @@ use crate::fault::FaultReporting;
 use crate::interrupt::{InterruptRemapping, Judgement};
 use crate::invalidation::Invalidation;
 use crate::mode::{DmaMode, InterruptMode};
+use crate::page_request::PageRequestQueue;
 use crate::queue::Queue;
 use crate::registers::Registers;
 use crate::shadow::Shadow;
@@ -39,7 +40,8 @@ pub struct Resolution {
 /// A remapping unit.
 ///
 /// A request to memory or an interrupt request takes no lock that a register write holds for long; register
-/// reads take none. Locks are taken in this order: the queue's, then that of fault or completion reporting.
+/// reads take none. Locks are taken in this order: the queue's, then that of the page request queue, then that of fault or
+/// completion reporting.
 /// No lock is held while [`Platform::signal`] is called.
 pub struct Unit<M> {
     pub(crate) memory: Arc<M>,
@@ -50,6 +52,7 @@ pub struct Unit<M> {
     pub(crate) faults: FaultReporting,
     pub(crate) completion: CompletionReporting,
     pub(crate) devices: DeviceTlbs,
+    pub(crate) page_requests: PageRequestQueue,
     pub(crate) shadow: Shadow<M>,
     queue: Mutex<Queue>,
     platform: OnceLock<Arc<dyn Platform>>,
@@ -61,6 +64,7 @@ pub struct Unit<M> {
 pub(crate) struct Outbox {
     fault: Option<MsiMessage>,
     invalidation: Option<MsiMessage>,
+    page_request: Option<MsiMessage>,
 }
 
 impl Outbox {
@@ -72,6 +76,15 @@ impl Outbox {
     /// Adds what [`CompletionReporting`] gave.
     pub(crate) fn invalidation(&mut self, message: Option<MsiMessage>) {
         self.invalidation = message.or(self.invalidation);
+    }
+
+    /// Adds what [`PageRequestQueue`] gave.
+    pub(crate) fn page_request(&mut self, message: Option<MsiMessage>) {
+        self.page_request = message.or(self.page_request);
+    }
+
+    fn messages(&self) -> impl Iterator<Item = MsiMessage> {
+        [self.fault, self.invalidation, self.page_request].into_iter().flatten()
     }
 }
 
@@ -89,6 +102,7 @@ impl<M: TableMemory + 'static> Unit<M> {
             faults: FaultReporting::new(&capabilities),
             completion: CompletionReporting::default(),
             devices: DeviceTlbs::default(),
+            page_requests: PageRequestQueue::default(),
             shadow,
             queue: Mutex::default(),
             platform: OnceLock::new(),
@@ -144,6 +158,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.change_dma_mode(&mut queue, |_| DmaMode::default(), &mut outbox);
         self.change_protection(&mut queue, [0..0, 0..0], &mut outbox);
         self.change_interrupt_mode(|_| InterruptMode::default());
+        let _no_page_requests = self.page_requests.lock();
         self.faults.reset(|| self.registers.reset());
     }
 
@@ -234,19 +249,19 @@ impl<M: TableMemory + 'static> Unit<M> {
     }
 
     /// Records a fault if it is to be recorded, and tells the requester.
-    fn refuse(&self, source: SourceId, fault: Fault, info: FaultInfo) -> Blocked {
+    pub(crate) fn refuse(&self, source: SourceId, fault: Fault, info: FaultInfo) -> Blocked {
         let Fault { reason, recorded } = fault;
         if recorded {
             let message = self.faults.record(&self.registers, source, reason, info);
-            self.send(&Outbox { fault: message, invalidation: None });
+            self.send(&Outbox { fault: message, ..Outbox::default() });
         }
         tracing::trace!(%source, ?reason, ?info, recorded, "Request refused");
         Blocked { reason: reason as u8 }
     }
 
-    fn send(&self, outbox: &Outbox) {
+    pub(crate) fn send(&self, outbox: &Outbox) {
         if let Some(platform) = self.platform.get() {
-            for message in outbox.fault.into_iter().chain(outbox.invalidation) {
+            for message in outbox.messages() {
                 platform.signal(message);
             }
         }

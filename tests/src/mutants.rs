@@ -36,6 +36,8 @@
 //! - A device keeps what it was to forget: `device-range-halved`.
 //! - Descriptors of one mode are taken in another: `queue-width-unchecked`.
 //! - What was left for later never happens: `stop-drops-the-rest`.
+//! - A domain that the unit cannot tell from another is taken: `domain-beyond-width-accepted`.
+//! - Page requests are lost, or told too early: `page-requests-overwritten`, `page-request-drain-skipped`.
 //!
 //! Faults:
 //! - A record lacks the function's number, the status the record's index, the record the interrupt's index:

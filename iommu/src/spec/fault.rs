@@ -1,6 +1,6 @@
 //! Fault reasons and fault records (chapter 7; record §11.4.14).
 
-use crate::{Access, Iova, Request, SourceId, TranslationRequest};
+use crate::{Access, Iova, PageRequest, Pasid, Request, SourceId, TranslationRequest};
 
 /// Why a request was refused (§7.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -194,6 +194,8 @@ pub(crate) enum FaultInfo {
     },
     /// A translation request.
     Translation(TranslationRequest),
+    /// A page request.
+    PageRequest(PageRequest),
     /// An interrupt request with this index; 0 where it has none.
     Interrupt(u16),
 }
@@ -207,6 +209,8 @@ impl FaultRecord {
     pub(crate) const PENDING: u64 = 1 << 63;
     /// Bit T1 of the high half: a read, or with T2 an AtomicOp.
     const READ: u64 = 1 << 62;
+    /// Bit T2 of the high half, alone.
+    const PAGE_REQUEST: u64 = 1 << 28;
     /// Bit T2 of the high half.
     const ATOMIC: u64 = 1 << 28;
     /// AT = 10b of the high half: the address was translated already.
@@ -231,6 +235,10 @@ impl FaultRecord {
                 let request = Request { source, pasid, privileged, execute, access, translated: false };
                 (iova.0 & !0xFFF, Self::kind(&request) | Self::TRANSLATION)
             }
+            FaultInfo::PageRequest(request) => {
+                let PageRequest { pasid, privileged, execute, iova, .. } = request;
+                (iova.0 & !0xFFF, Self::PAGE_REQUEST | Self::space(pasid, privileged, execute))
+            }
             FaultInfo::Interrupt(index) => ((index as u64) << 48, 0),
         };
         Self([low, Self::PENDING | kind | (reason as u64) << 32 | source.0 as u64])
@@ -244,9 +252,14 @@ impl FaultRecord {
             Access::Atomic => Self::READ | Self::ATOMIC,
         };
         let translated = if request.translated { Self::TRANSLATED } else { 0 };
-        let Some(pasid) = request.pasid else { return kind | translated };
-        let privileged = if request.privileged { Self::PRIVILEGED } else { 0 };
-        let execute = if request.execute { Self::EXECUTE } else { 0 };
-        kind | translated | Self::PASID | u64::from(pasid.0) << Self::PASID_SHIFT | privileged | execute
+        kind | translated | Self::space(request.pasid, request.privileged, request.execute)
+    }
+
+    /// PP, PV, PRIV and EXE.
+    fn space(pasid: Option<Pasid>, privileged: bool, execute: bool) -> u64 {
+        let Some(pasid) = pasid else { return 0 };
+        let privileged = if privileged { Self::PRIVILEGED } else { 0 };
+        let execute = if execute { Self::EXECUTE } else { 0 };
+        Self::PASID | u64::from(pasid.0) << Self::PASID_SHIFT | privileged | execute
     }
 }

@@ -27,6 +27,7 @@ pub(crate) const IRTA: u64 = 0x0B8;
 pub(crate) const PQH: u64 = 0x0C0;
 pub(crate) const PQT: u64 = 0x0C8;
 pub(crate) const PQA: u64 = 0x0D0;
+pub(crate) const PRS: u64 = 0x0DC;
 /// PECTL, PEDATA, PEADDR and PEUADDR follow each other from here.
 pub(crate) const PECTL: u64 = 0x0E0;
 /// IVA_REG; IOTLB_REG follows. Where they lie is ours to choose and named in ECAP.IRO.
@@ -77,6 +78,17 @@ bitflags::bitflags! {
         const COMPLETION_ERROR = 1 << 5;
         /// ITE: a device did not complete an invalidation.
         const TIMEOUT_ERROR = 1 << 6;
+    }
+}
+
+bitflags::bitflags! {
+    /// PRS_REG (§11.4.11.4): software clears by writing 1.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct PageRequestStatus: u32 {
+        /// PPR: a request has been put into the queue.
+        const PENDING = 1 << 0;
+        /// PRO: a request has been dropped for want of room.
+        const OVERFLOW = 1 << 1;
     }
 }
 

@@ -60,8 +60,8 @@ pub(super) const ALL: &[Mutant] = &[
         why: "A wait descriptor completes while requests that began before still write to the page taken back.",
         file: "iommu/src/queue.rs",
         find: "        self.drain_if_due(queue);
-        if let Some((address, data)) = wait.status {",
-        replace: "        if let Some((address, data)) = wait.status {",
+        if wait.page_request_drain {",
+        replace: "        if wait.page_request_drain {",
         killed_by: Test::unit(
             "iommu",
             "queue::tests::a_wait_completes_only_after_requests_under_way_have_ended",
@@ -219,6 +219,39 @@ pub(super) const ALL: &[Mutant] = &[
         killed_by: Test::unit(
             "iommu",
             "queue::tests::devices::a_device_that_does_not_answer_is_a_time_out_that_aborts_the_wait",
+        ),
+    },
+    Mutant {
+        name: "domain-beyond-width-accepted",
+        why: "A descriptor may name a domain that has more bits than the unit says.",
+        file: "iommu/src/spec/descriptor/translation.rs",
+        find: "u64::from(!capabilities.domain_mask()) << 16",
+        replace: "u64::from(!capabilities.domain_mask()) & 0",
+        killed_by: Test::unit(
+            "iommu",
+            "spec::descriptor::tests::a_domain_has_no_more_bits_than_the_unit_knows",
+        ),
+    },
+    Mutant {
+        name: "page-requests-overwritten",
+        why: "A page request that finds its queue full overwrites what software has not yet read.",
+        file: "iommu/src/page_request.rs",
+        find: "let written = next != head && ",
+        replace: "let written = head < size && ",
+        killed_by: Test::unit(
+            "iommu",
+            "page_request::tests::a_full_queue_drops_requests_and_answers_so_that_the_device_tries_again",
+        ),
+    },
+    Mutant {
+        name: "page-request-drain-skipped",
+        why: "A wait descriptor says that all page requests are in their queue while one is on its way.",
+        file: "iommu/src/queue.rs",
+        find: "if wait.page_request_drain {",
+        replace: "if false {",
+        killed_by: Test::unit(
+            "iommu",
+            "page_request::tests::a_wait_that_drains_waits_for_requests_on_their_way",
         ),
     },
 ];

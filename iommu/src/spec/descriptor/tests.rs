@@ -194,9 +194,12 @@ fn types_go_by_mode_and_capability() {
     assert_eq!(types(Kinds::Legacy, &LEGACY), [1, 2, 4, 5]);
     assert_eq!(types(Kinds::Legacy, &ALL), [1, 2, 3, 4, 5]);
     assert_eq!(types(Kinds::All, &ALL), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(types(Kinds::All, &ALL.without(Feature::DeviceTlb)), [1, 2, 4, 5, 6, 7, 9]);
-    assert_eq!(types(Kinds::All, &ALL.without(Feature::PageRequests)), [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(types(Kinds::All, &ALL.without(Feature::InterruptRemapping)), [1, 2, 3, 5, 6, 7, 8, 9]);
+    let without_page_requests = ALL.without(Feature::PageRequestDrain).without(Feature::PageRequests);
+    assert_eq!(types(Kinds::All, &without_page_requests), [1, 2, 3, 4, 5, 6, 7, 8]);
+    let without_devices = without_page_requests.without(Feature::Throttling).without(Feature::DeviceTlb);
+    assert_eq!(types(Kinds::All, &without_devices), [1, 2, 4, 5, 6, 7]);
+    let without_remapping = ALL.without(Feature::ExtendedInterruptMode).without(Feature::InterruptRemapping);
+    assert_eq!(types(Kinds::All, &without_remapping), [1, 2, 3, 5, 6, 7, 8, 9]);
 }
 
 #[test]
@@ -331,4 +334,25 @@ fn bits_of_what_the_unit_cannot_do_are_reserved() {
     // How many invalidations a device takes at a time is told also to a unit that does not throttle.
     let [low, high] = build::device_tlb(0x1234, 0x5000, false);
     assert!(!refused([low | mask(20, 16), high], &ALL.without(Feature::Throttling)));
+}
+
+#[test]
+fn a_domain_has_no_more_bits_than_the_unit_knows() {
+    let narrow = ALL.to_builder().domain_bits(8).build().unwrap();
+    for build in [
+        build::context_domain,
+        |domain| build::context_device(domain, 1, 0),
+        build::iotlb_domain,
+        |domain| build::iotlb_pages(domain, 0x1000, 0),
+        |domain| build::pasid_cache(0, domain, 5),
+        |domain| build::pasid_iotlb(domain, 5),
+        |domain| build::pasid_iotlb_pages(domain, 5, 0x1000, 0),
+    ] as [fn(u64) -> [u64; 2]; 7]
+    {
+        let decode = |[low, high]: [u64; 2]| Descriptor::decode([low, high, 0, 0], Kinds::All, &narrow);
+        assert!(decode(build(0xFF)).is_ok());
+        for bit in 8..16 {
+            assert_eq!(decode(build(1 << bit)), Err(QueueError::ReservedField), "{:x?}", build(1 << bit));
+        }
+    }
 }
