@@ -110,8 +110,9 @@ impl<M: TableMemory> DmaRemapping<M> {
     fn translate(&self, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
         let epochs = self.epochs();
         let view = self.view();
-        // A request with PASID is no interrupt request, whatever its address.
-        if INTERRUPT_RANGE.contains(&iova.0) && request.pasid.is_none() {
+        // A request with PASID is no interrupt request, whatever its address; but without tables that lead
+        // elsewhere it would reach that range.
+        if INTERRUPT_RANGE.contains(&iova.0) && (request.pasid.is_none() || !view.translating) {
             let reason = not_an_interrupt(request.access, view.root.mode());
             return Err(Fault { reason, recorded: view.translating });
         }

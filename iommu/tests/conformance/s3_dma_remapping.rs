@@ -245,3 +245,16 @@ fn s3_15_no_translation_leads_into_the_interrupt_range() {
     );
     assert_eq!(bench.write(0x8000_0000 + 0x3EF0_0000), Ok(0xFEF0_0000));
 }
+
+#[test]
+fn s3_15_the_interrupt_range_is_no_memory_while_translation_is_off() {
+    let bench = Bench::legacy();
+    for request in [
+        Request::new(Bench::DEVICE, Access::Read),
+        Request::new(Bench::DEVICE, Access::Write),
+        Request::new(Bench::DEVICE, Access::Read).with_pasid(Pasid(1)),
+    ] {
+        assert!(bench.request(&request, 0xFEE4_0000).is_err(), "{request:?}");
+    }
+    assert_eq!(bench.get(reg::FSTS), 0);
+}

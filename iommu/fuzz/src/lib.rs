@@ -1,0 +1,4 @@
+//! What the fuzz targets do with their input. `iommu/tests/fuzz.rs` includes the same, so that seconds of each are
+//! part of the normal tests.
+
+pub mod bodies;

@@ -1,0 +1,67 @@
+//! Seconds of each fuzz target (`iommu/fuzz`) with every test run: the corpus, and random bytes.
+
+#[path = "../fuzz/src/bodies.rs"]
+mod bodies;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long each target gets random bytes, after its corpus.
+const TIME: Duration = Duration::from_secs(2);
+
+/// Feeds a target; a panic is told with the input.
+fn feed(name: &str, target: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut inputs: Vec<Vec<u8>> = Vec::new();
+    for file in std::fs::read_dir(&corpus).expect("there is a corpus") {
+        inputs.push(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    assert!(inputs.len() >= 4, "{} has {} inputs", corpus.display(), inputs.len());
+    for input in &inputs {
+        run(target, input);
+    }
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let begin = Instant::now();
+    while begin.elapsed() < TIME {
+        // New bytes, or an input with some of its bytes changed.
+        let mut bytes = match random() % 3 {
+            0 => (0..random() % 600).map(|_| random() as u8).collect(),
+            _ => inputs[random() as usize % inputs.len()].clone(),
+        };
+        for _ in 0..random() % 6 {
+            let length = bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(random() as usize % length) {
+                *byte = random() as u8;
+            }
+        }
+        run(target, &bytes);
+    }
+}
+
+fn run(target: fn(&[u8]), input: &[u8]) {
+    if let Err(panic) = std::panic::catch_unwind(|| target(input)) {
+        eprintln!("the input: {input:02x?}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn registers() {
+    feed("registers", bodies::registers);
+}
+
+#[test]
+fn queue() {
+    feed("queue", bodies::queue);
+}
+
+#[test]
+fn tables() {
+    feed("tables", bodies::tables);
+}
