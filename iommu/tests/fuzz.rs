@@ -1,5 +1,6 @@
 //! Seconds of each fuzz target (`iommu/fuzz`) with every test run: the corpus, and random bytes.
 
+#[expect(unreachable_pub, reason = "In the package of the fuzz targets it is the library")]
 #[path = "../fuzz/src/bodies.rs"]
 mod bodies;
 

@@ -10,7 +10,7 @@ use iommu::{
     Access, Capabilities, DeviceTlb, DeviceTlbInvalidation, GuestAddress, InvalidationCompletion, Iova,
     MsiMessage, PageResponse, Pasid, Profile, Request, SourceId, TranslationRequest, Unit,
 };
-use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestMemoryMmap};
 
 type Memory = Arc<GuestMemoryMmap<()>>;
 
