@@ -16,12 +16,18 @@ mod command;
 mod completion;
 mod device_tlb;
 mod drain;
+/// Here, and not in the file they test: the test `interleavings` builds that file too.
+#[cfg(test)]
+#[path = "drain/tests.rs"]
+mod drain_tests;
 mod event;
 mod fault;
 mod interrupt;
 mod invalidation;
 mod memory;
 mod mode;
+mod numbers;
+mod padded;
 mod page_request;
 mod platform;
 mod protected;
@@ -29,6 +35,7 @@ mod queue;
 mod registers;
 mod shadow;
 mod spec;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod translate;

@@ -1,6 +1,7 @@
 //! DMA remapping: from a device's request to guest memory, by what is remembered of the tables or else by the
 //! tables.
 
+mod lookup;
 mod translation_request;
 
 pub(crate) use translation_request::Refusal;
@@ -8,8 +9,7 @@ pub(crate) use translation_request::Refusal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cache::context::ContextCache;
-use crate::cache::iotlb::Iotlb;
+use crate::cache::Caches;
 use crate::cache::table::Epoch;
 use crate::drain::Sections;
 use crate::invalidation::Invalidation;
@@ -18,11 +18,9 @@ use crate::protected::ProtectedRegions;
 use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
-use crate::walk::legacy::{self, Context};
 use crate::walk::scalable::Kind;
-use crate::walk::second_stage::Table;
-use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, View, first_stage, nested, scalable};
-use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Pasid, Request, SourceId, TableMemory};
+use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, View, legacy};
+use crate::{Access, Capabilities, GuestAddress, Iova, Pasid, Request, SourceId, TableMemory};
 
 /// Tables in guest memory, with the caches over them.
 pub(crate) struct DmaRemapping<M> {
@@ -30,17 +28,9 @@ pub(crate) struct DmaRemapping<M> {
     capabilities: Capabilities,
     /// A [`DmaMode`].
     mode: AtomicU64,
-    contexts: ContextCache,
-    iotlb: Iotlb,
+    caches: Caches,
     sections: Sections,
     protected: Arc<ProtectedRegions>,
-}
-
-/// What the caches were like when a request began.
-#[derive(Clone, Copy)]
-struct Epochs {
-    contexts: Epoch,
-    iotlb: Epoch,
 }
 
 /// Guest memory that a request reaches.
@@ -57,8 +47,7 @@ impl<M: TableMemory> DmaRemapping<M> {
             memory,
             capabilities,
             mode: AtomicU64::new(DmaMode::default().0),
-            contexts: ContextCache::new(capabilities),
-            iotlb: Iotlb::new(),
+            caches: Caches::new(capabilities),
             sections: Sections::default(),
             protected: Arc::default(),
         }
@@ -84,8 +73,7 @@ impl<M: TableMemory> DmaRemapping<M> {
 
     /// Forgets what `what` names. Requests that began before may still use it, until they are drained.
     pub(crate) fn invalidate(&self, what: &Invalidation) {
-        self.contexts.invalidate(what);
-        self.iotlb.invalidate(what);
+        self.caches.invalidate(what);
     }
 
     /// Waits until no request uses what was forgotten before.
@@ -108,7 +96,7 @@ impl<M: TableMemory> DmaRemapping<M> {
     }
 
     fn translate(&self, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
-        let epochs = self.epochs();
+        let epoch = self.caches.epoch();
         let view = self.view();
         // A request with PASID is no interrupt request, whatever its address; but without tables that lead
         // elsewhere it would reach that range.
@@ -122,13 +110,13 @@ impl<M: TableMemory> DmaRemapping<M> {
 
         let Request { source, pasid, privileged, .. } = *request;
         let (space, privileged) = if request.translated {
-            (self.translated_space(epochs, &view, source, pasid)?, false)
+            (self.translated_space(epoch, &view, source, pasid)?, false)
         } else {
-            self.space(epochs, &view, Kind::Untranslated, source, pasid, privileged)?
+            self.space(epoch, &view, Kind::Untranslated, source, pasid, privileged)?
         };
         let demand = Demand::of(request, privileged, length, &view.capabilities);
         let reach = self
-            .reach(epochs, &view.capabilities, &space, iova, length, demand)
+            .reach(epoch, &space, iova, length, demand)
             .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
         match space.mapping {
             Mapping::PassThrough => self.unprotected(reach, request.access),
@@ -146,15 +134,10 @@ impl<M: TableMemory> DmaRemapping<M> {
         reachable.map(|length| Reach { guest, length }).ok_or(Fault { reason, recorded: false })
     }
 
-    /// To be taken before anything is looked up: what is put into the IOTLB depends on the context too.
-    fn epochs(&self) -> Epochs {
-        Epochs { iotlb: self.iotlb.epoch(), contexts: self.contexts.epoch() }
-    }
-
     /// The address space of a request, and whether the request has supervisor privilege there.
     fn space(
         &self,
-        epochs: Epochs,
+        epoch: Epoch,
         view: &View,
         kind: Kind,
         source: SourceId,
@@ -164,7 +147,7 @@ impl<M: TableMemory> DmaRemapping<M> {
         match view.mode()? {
             TableMode::Legacy if pasid.is_some() => Err(Fault::new(FaultReason::PasidInLegacyMode, false)),
             TableMode::Legacy => {
-                let Context { space, device_tlb } = self.context(epochs.contexts, view, source)?;
+                let legacy::Context { space, device_tlb } = self.legacy_context(epoch, view, source)?;
                 if kind == Kind::DeviceTlb && !device_tlb {
                     let disabled = space.fault_processing_disabled;
                     return Err(Fault::new(FaultReason::TranslationTypeBlocked, disabled));
@@ -172,10 +155,9 @@ impl<M: TableMemory> DmaRemapping<M> {
                 Ok((space, false))
             }
             TableMode::Scalable => {
-                let context = scalable::context(view, &*self.memory, source)?;
+                let context = self.scalable_context(epoch, view, source)?;
                 let (pasid, privileged) = context.select(kind, pasid, privileged)?;
-                let space = scalable::address_space(view, &*self.memory, &context, pasid)?;
-                Ok((space, privileged))
+                Ok((self.pasid_space(epoch, view, source, &context, pasid)?, privileged))
             }
             TableMode::Abort | TableMode::Reserved => {
                 Err(Fault { reason: FaultReason::Aborted, recorded: false })
@@ -185,79 +167,17 @@ impl<M: TableMemory> DmaRemapping<M> {
 
     fn reach(
         &self,
-        epochs: Epochs,
-        capabilities: &Capabilities,
+        epoch: Epoch,
         space: &AddressSpace,
         iova: Iova,
         length: u64,
         demand: Demand,
     ) -> Result<Reach, FaultReason> {
         space.mapping.admits(demand)?;
-        match self.leaf(epochs, capabilities, space, iova, demand)? {
+        match self.leaf(epoch, space, iova, demand)? {
             Some(leaf) => reach(space, &leaf, iova, length),
-            None => pass_through(space, iova, length, capabilities),
+            None => pass_through(space, iova, length, &self.capabilities),
         }
-    }
-
-    /// The page that `iova` lies in, if `demand` may use it; none where addresses pass through.
-    fn leaf(
-        &self,
-        epochs: Epochs,
-        capabilities: &Capabilities,
-        space: &AddressSpace,
-        iova: Iova,
-        demand: Demand,
-    ) -> Result<Option<Leaf>, FaultReason> {
-        let memory = &*self.memory;
-        let page = |table: &Table, iova, demand| {
-            self.page(epochs.iotlb, capabilities, space.domain, table, iova, demand)
-        };
-        let leaf = match &space.mapping {
-            Mapping::PassThrough => return Ok(None),
-            Mapping::SecondStage(table) => page(table, iova, demand)?,
-            Mapping::FirstStage(table) => {
-                table.walk(memory, &first_stage::Memory, capabilities, iova, demand, None)?.leaf
-            }
-            Mapping::Nested(first, second) => {
-                let second = |iova, demand| page(second, iova, demand);
-                nested::walk(first, second, memory, capabilities, iova, demand, None)?.leaf
-            }
-        };
-        Ok(Some(leaf))
-    }
-
-    fn context(&self, epoch: Epoch, view: &View, source: SourceId) -> Result<Context, Fault> {
-        if let Some(context) = self.contexts.get(source) {
-            return Ok(context);
-        }
-        let context = legacy::context(view, &*self.memory, source)?;
-        self.contexts.fill(epoch, source, &context);
-        Ok(context)
-    }
-
-    /// The page that `iova` lies in, if `demand` may use it. A remembered page that does not allow the
-    /// request is no answer: the tables may have come to allow more.
-    fn page(
-        &self,
-        epoch: Epoch,
-        capabilities: &Capabilities,
-        domain: DomainId,
-        table: &Table,
-        iova: Iova,
-        demand: Demand,
-    ) -> Result<Leaf, FaultReason> {
-        // One domain may serve tables of different widths; what one of them reaches is no business of others.
-        if !table.covers(iova) {
-            return Err(table.beyond_width());
-        }
-        if let Some(leaf) = self.iotlb.get(domain, iova)
-            && demand.met_by(leaf.rights)
-        {
-            return Ok(leaf);
-        }
-        let leaf = table.walk(&*self.memory, capabilities, iova, demand, None)?.leaf;
-        self.iotlb.fill(epoch, domain, iova, &leaf);
-        Ok(leaf)
     }
 }
 

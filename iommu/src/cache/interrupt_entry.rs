@@ -1,6 +1,6 @@
 //! The interrupt entry cache (§6.2.6): index to entry.
 
-use super::table::{Epoch, Table as Cache};
+use super::table::{Epoch, Keeper, Table as Cache};
 use crate::EntryRange;
 use crate::spec::interrupt::InterruptEntry;
 
@@ -12,7 +12,8 @@ const MAX_PROBES: u32 = 64;
 
 /// Entries by index, as they stand in the table.
 pub(crate) struct InterruptEntryCache {
-    cache: Cache<2>,
+    keeper: Keeper,
+    cache: Cache<1, 2>,
 }
 
 /// Set in every key, since 0 is none.
@@ -20,30 +21,36 @@ const PRESENT: u64 = 1 << 16;
 
 impl InterruptEntryCache {
     pub(crate) fn new() -> Self {
-        Self { cache: Cache::new(SET_BITS) }
+        Self { keeper: Keeper::default(), cache: Cache::new(SET_BITS) }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.cache.epoch()
+        self.keeper.epoch()
     }
 
+    #[inline]
     pub(crate) fn get(&self, index: u16) -> Option<InterruptEntry> {
-        self.cache.get(key(index)).map(InterruptEntry)
+        self.cache.get([key(index)]).map(InterruptEntry)
     }
 
     pub(crate) fn fill(&self, epoch: Epoch, index: u16, entry: InterruptEntry) {
-        self.cache.fill(epoch, key(index), entry.0);
+        if let Some(mut change) = self.keeper.fill(epoch) {
+            self.cache.fill(&mut change, [key(index)], entry.0);
+        }
     }
 
     pub(crate) fn invalidate(&self, entries: EntryRange) {
+        let mut change = self.keeper.evict();
         match entries {
-            EntryRange::All => self.cache.evict(|_, _| true),
+            EntryRange::All => self.cache.evict(&mut change, |_, _| true),
             EntryRange::Some { first, count } => {
                 let indices = u64::from(first)..u64::from(first) + u64::from(count);
                 if count <= MAX_PROBES {
-                    self.cache.evict_keys(indices.map(|index| PRESENT | index));
+                    for index in indices {
+                        self.cache.evict_key(&mut change, [PRESENT | index]);
+                    }
                 } else {
-                    self.cache.evict(|key, _| indices.contains(&(key & !PRESENT)));
+                    self.cache.evict(&mut change, |[key], _| indices.contains(&(key & !PRESENT)));
                 }
             }
         }

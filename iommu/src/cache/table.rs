@@ -1,151 +1,173 @@
-//! A bounded concurrent cache: readers take no lock and write nothing, and nothing put in by a reader
+//! Bounded concurrent caches: readers take no lock and write nothing, and nothing put in by a reader
 //! survives an eviction that began after the reader looked at the source.
 
 use std::array;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::padded::Padded;
+use crate::padded::Padded;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, fence};
 
 /// How many slots a key may be in.
-const WAYS: usize = 4;
+pub(crate) const WAYS: usize = 4;
 
-/// What a reader saw of the cache before it looked at the source of a value (§6.5 calls for nothing older to
-/// be put in later).
+/// What a reader saw of the caches before it looked at the source of a value (§6.5 calls for nothing older
+/// to be put in later).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
-/// Values of `W` words by key. 0 is not a key.
-pub(crate) struct Table<const W: usize> {
-    sets: Box<[[Slot<W>; WAYS]]>,
-    /// How far a hashed key is shifted to index `sets`.
-    shift: u32,
-    /// Counts evictions. Changes only under `writer`.
+/// Says who may change the tables of one group: one at a time.
+pub(crate) struct Keeper {
+    /// Counts evictions. Changes only under `lock`.
     epoch: AtomicU64,
-    writer: Padded<Mutex<Writer>>,
+    /// Holds the way to replace next.
+    lock: Padded<Mutex<usize>>,
 }
 
-/// What whoever changes slots needs.
-#[derive(Default)]
-struct Writer {
-    /// The way to replace next.
-    victim: usize,
-    /// How many slots are in use.
-    occupied: usize,
+/// As long as this lives, its owner and nobody else changes the tables of the group.
+pub(crate) struct Change<'a> {
+    victim: MutexGuard<'a, usize>,
 }
 
-impl<const W: usize> Table<W> {
-    /// A cache of `2 ^ set_bits` sets of four values.
-    pub(crate) fn new(set_bits: u32) -> Self {
-        Self {
-            sets: (0..1_usize << set_bits).map(|_| array::from_fn(|_| Slot::default())).collect(),
-            shift: 64 - set_bits,
-            epoch: AtomicU64::new(0),
-            writer: Padded::default(),
-        }
+impl Default for Keeper {
+    fn default() -> Self {
+        Self { epoch: AtomicU64::new(0), lock: Padded(Mutex::new(0)) }
     }
+}
 
+impl Keeper {
     /// To be taken before anything that a value for [`Self::fill`] is made from is read.
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Acquire))
     }
 
-    /// The value for `key`.
-    pub(crate) fn get(&self, key: u64) -> Option<[u64; W]> {
-        self.set(key).iter().find_map(|slot| slot.get(key))
+    /// To put values in; not after an eviction has come between or while someone else changes something.
+    pub(crate) fn fill(&self, epoch: Epoch) -> Option<Change<'_>> {
+        let victim = match self.lock.try_lock() {
+            Ok(victim) => victim,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        (self.epoch() == epoch).then_some(Change { victim })
     }
 
-    /// Puts a value in, unless an eviction has come between or someone else is changing the cache.
-    pub(crate) fn fill(&self, epoch: Epoch, key: u64, value: [u64; W]) {
-        let mut writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if self.epoch() != epoch {
-            return;
+    /// To take values out.
+    pub(crate) fn evict(&self) -> Change<'_> {
+        let victim = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.epoch.store(epoch.wrapping_add(1), Ordering::Release);
+        Change { victim }
+    }
+}
+
+/// Values of `V` words by keys of `K`. All zeros is not a key.
+pub(crate) struct Table<const K: usize, const V: usize> {
+    sets: Box<[[Slot<K, V>; WAYS]]>,
+    /// How far a hashed key is shifted to index `sets`.
+    shift: u32,
+    /// How many slots are in use. Changes only with a [`Change`].
+    occupied: AtomicUsize,
+}
+
+impl<const K: usize, const V: usize> Table<K, V> {
+    /// A cache of `2 ^ set_bits` sets of four values.
+    pub(crate) fn new(set_bits: u32) -> Self {
+        Self {
+            sets: (0..1_usize << set_bits).map(|_| array::from_fn(|_| Slot::default())).collect(),
+            shift: 64 - set_bits,
+            occupied: AtomicUsize::new(0),
         }
+    }
+
+    /// The value for `key`.
+    #[inline]
+    pub(crate) fn get(&self, key: [u64; K]) -> Option<[u64; V]> {
+        self.set(key).iter().find(|slot| slot.key() == key)?.get(key)
+    }
+
+    /// Whether there is nothing to take out. Only with a [`Change`] this stays so.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.occupied.load(Ordering::Relaxed) == 0
+    }
+
+    /// Puts a value in.
+    pub(crate) fn fill(&self, change: &mut Change, key: [u64; K], value: [u64; V]) {
         let set = self.set(key);
         let usable = |wanted| set.iter().find(|slot| slot.key() == wanted);
         if let Some(slot) = usable(key) {
             slot.put(key, value);
-        } else if let Some(slot) = usable(EMPTY) {
+        } else if let Some(slot) = usable(Slot::<K, V>::EMPTY) {
             slot.put(key, value);
-            writer.occupied += 1;
+            self.occupied.store(self.occupied.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         } else {
-            set[writer.victim].put(key, value);
-            writer.victim = (writer.victim + 1) % WAYS;
+            set[*change.victim].put(key, value);
+            *change.victim = (*change.victim + 1) % WAYS;
         }
     }
 
     /// Takes out every value that `doomed` names.
-    pub(crate) fn evict(&self, doomed: impl Fn(u64, [u64; W]) -> bool) {
-        let mut writer = self.begin_eviction();
-        if writer.occupied == 0 {
-            return;
-        }
+    pub(crate) fn evict(&self, change: &mut Change, doomed: impl Fn([u64; K], [u64; V]) -> bool) {
+        let mut left = self.occupied.load(Ordering::Relaxed);
         for slot in self.sets.iter().flatten() {
-            if slot.key() != EMPTY && doomed(slot.key(), slot.value()) {
-                slot.put(EMPTY, slot.value());
-                writer.occupied -= 1;
+            if left == 0 {
+                break;
+            }
+            if slot.key() != Slot::<K, V>::EMPTY {
+                left -= 1;
+                if doomed(slot.key(), slot.value()) {
+                    self.clear(change, slot);
+                }
             }
         }
     }
 
-    /// Takes out the values for `keys`.
-    pub(crate) fn evict_keys(&self, keys: impl IntoIterator<Item = u64>) {
-        let mut writer = self.begin_eviction();
-        if writer.occupied == 0 {
-            return;
-        }
-        for key in keys {
-            if let Some(slot) = self.set(key).iter().find(|slot| slot.key() == key) {
-                slot.put(EMPTY, slot.value());
-                writer.occupied -= 1;
-            }
+    /// Takes out the value for `key`.
+    pub(crate) fn evict_key(&self, change: &mut Change, key: [u64; K]) {
+        if let Some(slot) = self.set(key).iter().find(|slot| slot.key() == key) {
+            self.clear(change, slot);
         }
     }
 
-    fn begin_eviction(&self) -> MutexGuard<'_, Writer> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.epoch.fetch_add(1, Ordering::Release);
-        writer
+    fn clear(&self, _: &mut Change, slot: &Slot<K, V>) {
+        slot.put(Slot::<K, V>::EMPTY, slot.value());
+        self.occupied.store(self.occupied.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
 
-    fn set(&self, key: u64) -> &[Slot<W>; WAYS] {
+    #[inline]
+    fn set(&self, key: [u64; K]) -> &[Slot<K, V>; WAYS] {
         // Multiplying by the golden ratio spreads neighbouring keys over the upper bits.
-        let index = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
+        let mixed = key.iter().fold(0, |mixed: u64, word| mixed.rotate_left(32) ^ word);
+        let index = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
         &self.sets[index as usize & (self.sets.len() - 1)]
     }
 }
 
-/// The key of a slot not in use.
-const EMPTY: u64 = 0;
-
-/// A value under a sequence lock: an odd sequence number means that it is being changed. Only the holder of
-/// the writer's lock changes it.
+/// A value under a sequence lock: an odd sequence number means that it is being changed. Only the owner of a
+/// [`Change`] changes it.
 #[repr(align(32))]
-struct Slot<const W: usize> {
+struct Slot<const K: usize, const V: usize> {
     sequence: AtomicU64,
-    key: AtomicU64,
-    value: [AtomicU64; W],
+    key: [AtomicU64; K],
+    value: [AtomicU64; V],
 }
 
-impl<const W: usize> Default for Slot<W> {
+impl<const K: usize, const V: usize> Default for Slot<K, V> {
     fn default() -> Self {
         Self {
-            sequence: AtomicU64::default(),
-            key: AtomicU64::new(EMPTY),
-            value: array::from_fn(|_| AtomicU64::default()),
+            sequence: AtomicU64::new(0),
+            key: array::from_fn(|_| AtomicU64::new(0)),
+            value: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
 
-impl<const W: usize> Slot<W> {
+impl<const K: usize, const V: usize> Slot<K, V> {
+    /// The key of a slot not in use.
+    const EMPTY: [u64; K] = [0; K];
+
     /// The value, if it is the one for `key` and stays so while it is read.
-    fn get(&self, key: u64) -> Option<[u64; W]> {
+    #[inline]
+    fn get(&self, key: [u64; K]) -> Option<[u64; V]> {
         let sequence = self.sequence.load(Ordering::Acquire);
-        if self.key() != key || sequence % 2 == 1 {
+        if !sequence.is_multiple_of(2) || self.key() != key {
             return None;
         }
         let value = self.value();
@@ -153,25 +175,23 @@ impl<const W: usize> Slot<W> {
         (self.sequence.load(Ordering::Relaxed) == sequence).then_some(value)
     }
 
-    fn put(&self, key: u64, value: [u64; W]) {
+    fn put(&self, key: [u64; K], value: [u64; V]) {
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        self.key.store(key, Ordering::Relaxed);
-        for (word, value) in self.value.iter().zip(value) {
+        for (word, value) in self.key.iter().zip(key).chain(self.value.iter().zip(value)) {
             word.store(value, Ordering::Relaxed);
         }
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
     }
 
-    fn key(&self) -> u64 {
-        self.key.load(Ordering::Relaxed)
+    #[inline]
+    fn key(&self) -> [u64; K] {
+        array::from_fn(|word| self.key[word].load(Ordering::Relaxed))
     }
 
-    fn value(&self) -> [u64; W] {
+    #[inline]
+    fn value(&self) -> [u64; V] {
         array::from_fn(|word| self.value[word].load(Ordering::Relaxed))
     }
 }
-
-#[cfg(test)]
-mod tests;

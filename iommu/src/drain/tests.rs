@@ -1,9 +1,10 @@
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::*;
+use crate::drain::Sections;
+use crate::numbers;
 
 #[test]
 fn draining_waits_for_requests_under_way_on_every_thread() {
@@ -11,8 +12,8 @@ fn draining_waits_for_requests_under_way_on_every_thread() {
     let ended = AtomicUsize::new(0);
     let (entered, all_entered) = mpsc::channel();
     thread::scope(|scope| {
-        // More threads than shards, so that some share.
-        for _ in 0..SHARDS + 4 {
+        // More threads than places, so that some share.
+        for _ in 0..numbers::LIMIT + 4 {
             let entered = entered.clone();
             let (sections, ended) = (&sections, &ended);
             scope.spawn(move || {
@@ -23,11 +24,11 @@ fn draining_waits_for_requests_under_way_on_every_thread() {
                 drop(section);
             });
         }
-        for _ in 0..SHARDS + 4 {
+        for _ in 0..numbers::LIMIT + 4 {
             all_entered.recv().unwrap();
         }
         sections.drain();
-        assert_eq!(ended.load(Ordering::SeqCst), SHARDS + 4);
+        assert_eq!(ended.load(Ordering::SeqCst), numbers::LIMIT + 4);
     });
 }
 

@@ -39,6 +39,11 @@ impl Level {
         }
     }
 
+    /// The level above; none above the highest.
+    pub(crate) const fn above(self) -> Option<Self> {
+        Self::from_number(self.0 + 1)
+    }
+
     /// 1 to 5.
     pub(crate) const fn number(self) -> u8 {
         self.0

@@ -1,17 +1,18 @@
 //! Translation requests (§4.1): a device asks where an address leads, to use the answer later in translated
 //! requests.
 
-use super::{DmaRemapping, Epochs, pass_through};
+use super::{DmaRemapping, pass_through};
+use crate::cache::table::Epoch;
 use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
 use crate::spec::second_stage::Level;
-use crate::walk::scalable::{self, Kind};
+use crate::walk::scalable::Kind;
 use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, Rights, View};
 
 use crate::{
-    Capabilities, DomainId, Feature, GuestAddress, Iova, Pasid, Permissions, SourceId, TableMemory,
-    Translation, TranslationError, TranslationRequest,
+    DomainId, Feature, GuestAddress, Iova, Pasid, Permissions, SourceId, TableMemory, Translation,
+    TranslationError, TranslationRequest,
 };
 
 /// A translation request that gets a status for an answer.
@@ -40,13 +41,13 @@ impl<M: TableMemory> DmaRemapping<M> {
     }
 
     fn answer(&self, request: &TranslationRequest) -> Result<Translation, Fault> {
-        let epochs = self.epochs();
+        let epoch = self.caches.epoch();
         let view = self.view();
         if !view.translating {
             return Err(Fault { reason: FaultReason::TranslationTypeBlocked, recorded: false });
         }
         let TranslationRequest { source, pasid, privileged, iova, .. } = *request;
-        let (space, privileged) = self.space(epochs, &view, Kind::DeviceTlb, source, pasid, privileged)?;
+        let (space, privileged) = self.space(epoch, &view, Kind::DeviceTlb, source, pasid, privileged)?;
         if pasid.is_none() && INTERRUPT_RANGE.contains(&iova.0) {
             // Interrupt requests are never translated, and nothing but them can be sent there.
             return Ok(Translation { untranslated_only: true, ..answer_at(iova, Permissions::WRITE) });
@@ -56,7 +57,7 @@ impl<M: TableMemory> DmaRemapping<M> {
         let no_write = request.no_write && view.capabilities.has(Feature::NoWrite);
         let demand = Demand::translation(privileged, execute, no_write);
         let leaf = self
-            .translated_page(epochs, &view.capabilities, &space, iova, demand)
+            .translated_page(epoch, &space, iova, demand)
             .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
 
         let mut permissions = leaf.rights.permissions(privileged);
@@ -81,16 +82,16 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// its untranslated requests are treated makes no difference.
     pub(super) fn translated_space(
         &self,
-        epochs: Epochs,
+        epoch: Epoch,
         view: &View,
         source: SourceId,
         pasid: Option<Pasid>,
     ) -> Result<AddressSpace, Fault> {
         if view.mode()? != TableMode::Scalable {
-            let (space, _) = self.space(epochs, view, Kind::DeviceTlb, source, pasid, false)?;
+            let (space, _) = self.space(epoch, view, Kind::DeviceTlb, source, pasid, false)?;
             return Ok(AddressSpace { mapping: Mapping::PassThrough, ..space });
         }
-        let context = scalable::context(view, &*self.memory, source)?;
+        let context = self.scalable_context(epoch, view, source)?;
         let (pasid, _) = context.select(Kind::DeviceTlb, pasid, false)?;
         Ok(AddressSpace {
             domain: DomainId(0),
@@ -103,15 +104,14 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// The page that the answer is about.
     fn translated_page(
         &self,
-        epochs: Epochs,
-        capabilities: &Capabilities,
+        epoch: Epoch,
         space: &AddressSpace,
         iova: Iova,
         demand: Demand,
     ) -> Result<Leaf, FaultReason> {
         space.mapping.admits(demand)?;
-        let Some(leaf) = self.leaf(epochs, capabilities, space, iova, demand)? else {
-            let guest = pass_through(space, iova, Level::PAGE.span(), capabilities)?.guest;
+        let Some(leaf) = self.leaf(epoch, space, iova, demand)? else {
+            let guest = pass_through(space, iova, Level::PAGE.span(), &self.capabilities)?.guest;
             return Ok(Leaf { guest, level: Level::PAGE, rights: Rights::ALL });
         };
         if INTERRUPT_RANGE.contains(&leaf.output(iova).0) {

@@ -74,11 +74,6 @@ impl Table {
         iova.0 >> self.width == 0
     }
 
-    /// The reason when it does not.
-    pub(crate) const fn beyond_width(&self) -> FaultReason {
-        self.reasons().beyond_width
-    }
-
     /// Finds the page that `iova` lies in, if `demand` may use it, beginning at `start` instead of the top
     /// if that is known. At each level permission is checked before reserved bits.
     ///

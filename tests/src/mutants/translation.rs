@@ -17,9 +17,9 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "width-unchecked-on-hit",
         why: "A page in the IOTLB is found through a table too narrow for its address.",
-        file: "iommu/src/translate.rs",
-        find: "if !table.covers(iova) {",
-        replace: "if self.iotlb.get(domain, iova).is_none() && !table.covers(iova) {",
+        file: "iommu/src/translate/lookup.rs",
+        find: "if !covered {",
+        replace: "if !covered && self.caches.iotlb.get(tag, iova).is_none() {",
         killed_by: Test::unit(
             "iommu",
             "translate::tests::an_address_beyond_the_contexts_width_does_not_alias_one_within",
@@ -28,7 +28,7 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "hit-ignores-permission",
         why: "A page in the IOTLB may be written although it may only be read, and no fault is recorded.",
-        file: "iommu/src/translate.rs",
+        file: "iommu/src/translate/lookup.rs",
         find: "&& demand.met_by(leaf.rights)",
         replace: "",
         killed_by: Test::unit(
@@ -39,9 +39,9 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "large-page-stays",
         why: "An invalidation of a few pages leaves the large page around them in the IOTLB.",
-        file: "iommu/src/cache/iotlb.rs",
-        find: "let touched = LEAF_LEVELS.into_iter()",
-        replace: "let touched = [Level::PAGE].into_iter()",
+        file: "iommu/src/cache/entries.rs",
+        find: "for level in self.levels() {",
+        replace: "for level in self.levels().take(1) {",
         killed_by: Test::unit(
             "iommu",
             "cache::iotlb::tests::a_page_selective_invalidation_takes_the_large_page_around_it",
@@ -50,9 +50,9 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "small-pages-stay",
         why: "Small pages are still found after a large page has taken their place and that has been announced.",
-        file: "iommu/src/cache/iotlb.rs",
-        find: "domain_of(key) == domain && base < start.saturating_add(length)",
-        replace: "span > length / 2 && domain_of(key) == domain && base < start.saturating_add(length)",
+        file: "iommu/src/cache/entries.rs",
+        find: "let touched = base < start + length",
+        replace: "let touched = spanned > length / 2 && base < start + length",
         killed_by: Test::unit(
             "iommu",
             "translate::tests::small_pages_that_become_a_large_one_and_back_are_forgotten_with_their_range",
@@ -61,7 +61,7 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "page-flush-too-short",
         why: "A page-selective invalidation takes the page it names and not the rest of its range.",
-        file: "iommu/src/cache/iotlb.rs",
+        file: "iommu/src/cache/entries.rs",
         find: "let bits = u32::from(address_mask) + Level::PAGE.shift();",
         replace: "let bits = Level::PAGE.shift();",
         killed_by: Test::unit(
@@ -83,9 +83,9 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "domain-flush-missed",
         why: "A domain-selective invalidation takes nothing, and whoever uses the number next finds the old pages.",
-        file: "iommu/src/cache/iotlb.rs",
-        find: "Invalidation::IotlbDomain(domain) => self.cache.evict(|key, _| domain_of(key) == domain),",
-        replace: "Invalidation::IotlbDomain(_) => {}",
+        file: "iommu/src/cache/entries.rs",
+        find: "self.table.evict(change, |[place, _], _| domain_of(place) == domain);",
+        replace: "self.table.evict(change, |_, _| false && domain == DomainId(0));",
         killed_by: Test::unit(
             "iommu",
             "translate::tests::a_domain_number_used_again_shows_nothing_of_its_former_domain",
@@ -95,11 +95,11 @@ pub(super) const ALL: &[Mutant] = &[
         name: "late-fill",
         why: "What was looked up before an invalidation is cached after it, and stays.",
         file: "iommu/src/cache/table.rs",
-        find: "if self.epoch() != epoch {",
-        replace: "if false {",
+        find: "(self.epoch() == epoch).then_some(Change { victim })",
+        replace: "Some(Change { victim })",
         killed_by: Test::unit(
             "iommu",
-            "cache::table::tests::a_value_looked_up_before_an_eviction_is_not_put_in_after_it",
+            "cache::table_tests::a_value_looked_up_before_an_eviction_is_not_put_in_after_it",
         ),
     },
     Mutant {
