@@ -232,6 +232,13 @@ impl Session {
         }
     }
 
+    /// With guests that run `kernel`.
+    #[must_use]
+    pub fn guest_kernel(mut self, kernel: Kernel) -> Self {
+        self.guest_kernel = kernel;
+        self
+    }
+
     /// With `mebibytes` of memory for L1.
     #[must_use]
     pub fn memory(mut self, mebibytes: u32) -> Self {

@@ -4,6 +4,7 @@ mod bare;
 mod boot;
 mod kexec;
 mod limits;
+mod modes;
 mod nvme;
 mod order;
 mod paths;
@@ -23,6 +24,8 @@ pub fn all() -> Vec<Session> {
         bare::session(),
         boot::session(),
         virtio::session(),
+        modes::session(),
+        modes::newest(),
         tables::session(),
         nvme::session(),
         stray::session(),
