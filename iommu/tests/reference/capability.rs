@@ -25,9 +25,11 @@ flags! {
     zero_length_reads: cap 22,
     second_stage_2m: cap 34,
     second_stage_1g: cap 35,
+    page_selective: cap 39,
     first_stage_1g: cap 56,
     first_stage_5_levels: cap 60,
     device_tlb: ecap 2,
+    interrupt_remapping: ecap 3,
     extended_interrupt_mode: ecap 4,
     pass_through: ecap 6,
     snoop_control: ecap 7,
@@ -38,6 +40,7 @@ flags! {
     supervisor: ecap 31,
     extended_accessed: ecap 34,
     pasid: ecap 40,
+    page_request_drain: ecap 42,
     scalable: ecap 43,
     second_stage_dirty: ecap 45,
     second_stage: ecap 46,
@@ -91,5 +94,15 @@ impl Caps {
     /// NFR: how many there are.
     pub fn fault_record_count(&self) -> u64 {
         field(self.cap, 47, 40) + 1
+    }
+
+    /// MAMV.
+    pub fn max_address_mask(&self) -> u64 {
+        field(self.cap, 53, 48)
+    }
+
+    /// MHMV.
+    pub fn max_index_mask(&self) -> u64 {
+        field(self.ecap, 23, 20)
     }
 }

@@ -1,6 +1,7 @@
 //! Tables that are nearly valid: built as software builds them, then damaged here and there.
 
 pub mod capabilities;
+pub mod descriptors;
 pub mod interrupts;
 pub mod mappings;
 pub mod requests;
@@ -8,7 +9,6 @@ pub mod scalable;
 pub mod spaces;
 
 use proptest::prelude::*;
-use proptest::sample::Index;
 
 use super::bits::mask;
 use super::memory::Memory;
@@ -20,7 +20,7 @@ pub struct Seasoning {
     /// plain.
     salts: Vec<u64>,
     /// What is done to entries afterwards.
-    damage: Vec<(Index, Damage)>,
+    damage: Vec<(usize, Damage)>,
 }
 
 /// What is done to a word that was right.
@@ -51,8 +51,15 @@ pub fn seasoning(salts: usize) -> impl Strategy<Value = Seasoning> {
     ];
     let amount = prop_oneof![5 => Just(0..=0_usize), 4 => Just(1..=1), 2 => Just(2..=4)];
     let damage = amount
-        .prop_flat_map(move |amount| proptest::collection::vec((any::<Index>(), damage.clone()), amount));
+        .prop_flat_map(move |amount| proptest::collection::vec((any::<usize>(), damage.clone()), amount));
     (proptest::collection::vec(salt, salts), damage).prop_map(|(salts, damage)| Seasoning { salts, damage })
+}
+
+impl Seasoning {
+    /// Plain tables with one bit of one of their words turned around.
+    pub fn one_bit(word: usize, bit: u32) -> Self {
+        Self { salts: vec![0], damage: vec![(word, Damage::Flip(bit))] }
+    }
 }
 
 /// Memory that is being filled with tables.
@@ -102,7 +109,7 @@ impl Builder {
     pub fn finish(mut self) -> Memory {
         let damage = self.seasoning.damage.iter().filter(|_| !self.words.is_empty());
         for (index, damage) in damage {
-            let address = self.words[index.index(self.words.len())];
+            let address = self.words[index % self.words.len()];
             let word = self.memory.read(address).unwrap_or(0);
             let damaged = match damage {
                 Damage::Flip(bit) => word ^ 1 << bit,

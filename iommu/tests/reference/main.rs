@@ -18,6 +18,8 @@ mod interrupt;
 mod interrupts;
 mod legacy;
 mod memory;
+mod queue;
+mod queues;
 mod rig;
 mod scalable;
 mod second_stage;

@@ -16,10 +16,18 @@ pub const GSTS: u64 = 0x1C;
 pub const RTADDR: u64 = 0x20;
 pub const FSTS: u64 = 0x34;
 
+pub const FECTL: u64 = 0x38;
+pub const IQH: u64 = 0x80;
+pub const IQT: u64 = 0x88;
+pub const IQA: u64 = 0x90;
+pub const ICS: u64 = 0x9C;
+pub const IECTL: u64 = 0xA0;
+pub const IQERCD: u64 = 0xB0;
 pub const IRTA: u64 = 0xB8;
 
 pub const TE: u32 = 1 << 31;
 pub const SRTP: u32 = 1 << 30;
+pub const QIE: u32 = 1 << 26;
 pub const IRE: u32 = 1 << 25;
 pub const SIRTP: u32 = 1 << 24;
 pub const CFI: u32 = 1 << 23;

@@ -16,6 +16,7 @@ pub struct World<'a> {
 }
 
 /// What a request needs of the last entry and of all above it.
+#[expect(clippy::struct_excessive_bools, reason = "permissions are independent bits")]
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     pub read: bool,

@@ -5,16 +5,31 @@ mod scalable;
 
 use std::collections::BTreeSet;
 
+use iommu::Access;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use crate::generate::Seasoning;
 use crate::generate::requests::Asked;
 use crate::trace::{Answer, Outcome};
 
 /// As many cases as PROPTEST_CASES says; what fails is printed whole, so no seeds are kept.
 pub fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_global_rejects: u32::MAX, ..ProptestConfig::default() }
+}
+
+/// Puts plain tables of so many words through `check`, every bit turned around, one at a time.
+pub fn for_each_bit(words: usize, check: impl Fn(u8, Access, Seasoning) -> Result<(), TestCaseError>) {
+    for (word, bit) in (0..words).flat_map(|word| (0..64).map(move |bit| (word, bit))) {
+        // Every width and access has its turn, though not with every bit.
+        let width = if word % 2 == 0 { 48 } else { 57 };
+        let access = if bit % 2 == 0 { Access::Write } else { Access::Read };
+        match check(width, access, Seasoning::one_bit(word, bit)) {
+            Ok(()) | Err(TestCaseError::Reject(_)) => {}
+            Err(error) => panic!("word {word}, bit {bit}: {error}"),
+        }
+    }
 }
 
 /// Requests that the unit judges by now.

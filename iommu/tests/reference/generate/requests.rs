@@ -11,6 +11,15 @@ pub struct Asked {
     pub length: u64,
 }
 
+impl Asked {
+    /// A small request, for a page that nothing is special about.
+    pub fn plain(access: Access, with_pasid: bool) -> Self {
+        let request = Request::new(SourceId(0x0181), access);
+        let request = if with_pasid { request.with_pasid(Pasid(0x41)) } else { request };
+        Self { request, address: 0x4_5678_9010, length: 4 }
+    }
+}
+
 /// A request; with a PASID so many times of a hundred.
 pub fn asked(with_pasid: u32) -> impl Strategy<Value = Asked> {
     let access = prop_oneof![Just(Access::Read), Just(Access::Write), Just(Access::Atomic)];

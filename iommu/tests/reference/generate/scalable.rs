@@ -88,6 +88,26 @@ fn bits(low: u32, flags: &[bool]) -> u64 {
 }
 
 impl ScalableSpace {
+    /// Nothing special, for each page size.
+    pub fn plain(kind: u64, width: u8) -> impl Iterator<Item = Self> {
+        let width = u64::from(width - 30) / 9;
+        EVERY_KIND.iter().flat_map(|kind| (1..4).map(move |leaf| (*kind, leaf))).map(move |(kind, leaf)| {
+            Self {
+                kind,
+                width,
+                first_stage_mode: width - 2,
+                directory_size: 7,
+                rid_pasid: 0x41,
+                context_flags: [true, true, false, false, false, false, false],
+                entry_flags: [true, true, true, true, true, false, false, false, true],
+                leaves: (leaf, leaf),
+                outputs: (0x12_3456_7000, 0x65_4321_0000),
+                window: 0x40_0000_0000,
+                large_window: false,
+            }
+        })
+    }
+
     /// Builds the tables by which `request` reaches `input`; gives the root table.
     pub fn build(&self, builder: &mut Builder, caps: &Caps, request: &Request, input: u64) -> u64 {
         let second_stage = self.build_second_stage(builder, caps, input);
@@ -98,6 +118,7 @@ impl ScalableSpace {
         };
         let rid_pasid = if caps.rid_pasid() { self.rid_pasid } else { 0 };
         let pasid = request.pasid.map_or(rid_pasid, |pasid| u64::from(pasid.0));
+        let first_stage = if first_stage == 0 { 0 } else { builder.root(first_stage) };
         let directory = self.build_pasid(builder, caps, pasid, first_stage, second_stage);
 
         let [device_tlb, pasids, page_requests, rid_privileged, disabled, ..] = self.context_flags;

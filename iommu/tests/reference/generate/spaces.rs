@@ -43,6 +43,18 @@ pub fn output() -> impl Strategy<Value = u64> {
 }
 
 impl LegacySpace {
+    /// Nothing special, for each page size.
+    pub fn plain(width: u8) -> impl Iterator<Item = Self> {
+        let width = u64::from(width - 30) / 9;
+        (1..4).map(move |leaf| Self {
+            translation: 0,
+            width,
+            fault_processing_disabled: false,
+            leaf,
+            output: 0x12_3456_7000,
+        })
+    }
+
     /// Builds the tables by which `source` reaches `input`; gives the root table.
     pub fn build(&self, builder: &mut Builder, caps: &Caps, source: u16, input: u64) -> u64 {
         let levels = (self.width as u32 + 2).min(5);

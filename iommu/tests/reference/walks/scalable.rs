@@ -1,6 +1,6 @@
 //! Scalable mode (§3.4.4, §3.6 to §3.8).
 
-use iommu::{Capabilities, Profile};
+use iommu::{Capabilities, Feature, Profile};
 use proptest::prelude::*;
 
 use crate::capability::Caps;
@@ -12,7 +12,7 @@ use crate::generate::{Builder, Seasoning, seasoning};
 use crate::rig::Rig;
 use crate::scalable::{FIRST_STAGE, NESTED, PASS_THROUGH, SECOND_STAGE};
 use crate::trace::Outcome;
-use crate::walks::{assert_all_occur, config, is_known};
+use crate::walks::{assert_all_occur, config, for_each_bit, is_known};
 
 const SCALABLE_PROFILES: &[Profile] = &[Profile::SecondStage, Profile::FirstStage, Profile::Full];
 
@@ -67,6 +67,44 @@ proptest! {
     fn nested_requests_end_as_the_tables_say(case in cases(&[Profile::Full], &[NESTED])) {
         check(&case)?;
     }
+}
+
+/// Every bit of every table with `words` words that `kind` needs, one at a time, with so many page sizes.
+fn each_bit(words: usize, profile: Profile, kind: u64, page_sizes: usize) {
+    for_each_bit(words, |width, access, seasoning| {
+        let capabilities = Capabilities::new(profile, width);
+        for space in ScalableSpace::plain(kind, width).take(page_sizes) {
+            let asked = Asked::plain(access, capabilities.has(Feature::Pasid));
+            check(&(capabilities, space, asked, seasoning.clone()))?;
+        }
+        Ok(())
+    });
+}
+
+/// One word of the root table, four of the context table, one of the PASID directory, eight of the PASID table.
+const ABOVE_PAGES: usize = 14;
+
+#[test]
+fn each_bit_of_pass_through_tables_means_what_it_says() {
+    each_bit(ABOVE_PAGES, Profile::Full, PASS_THROUGH, 1);
+}
+
+#[test]
+fn each_bit_of_second_stage_tables_means_what_it_says() {
+    each_bit(ABOVE_PAGES + 5, Profile::SecondStage, SECOND_STAGE, 1);
+    each_bit(ABOVE_PAGES + 5, Profile::Full, SECOND_STAGE, 3);
+}
+
+#[test]
+fn each_bit_of_first_stage_tables_means_what_it_says() {
+    each_bit(ABOVE_PAGES + 5, Profile::FirstStage, FIRST_STAGE, 1);
+    each_bit(ABOVE_PAGES + 5, Profile::Full, FIRST_STAGE, 3);
+}
+
+#[test]
+fn each_bit_of_nested_tables_means_what_it_says() {
+    // The first stage's five, each mapped by the second stage, which shares what is above its leaves.
+    each_bit(ABOVE_PAGES + 5 + 2 * 5 + 3, Profile::Full, NESTED, 2);
 }
 
 /// The properties above mean something: the cases come to every end that scalable mode knows.
