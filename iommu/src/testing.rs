@@ -1,6 +1,7 @@
 //! A small machine for tests: memory with tables built in it, a unit, and what it sends.
 
 pub(crate) mod device;
+pub(crate) mod scalable;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

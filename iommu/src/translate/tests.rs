@@ -348,3 +348,4 @@ fn no_translation_is_used_after_the_wait_behind_its_invalidation() {
 }
 
 mod properties;
+mod scalable;

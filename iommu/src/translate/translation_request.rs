@@ -182,3 +182,6 @@ const fn blocks(reason: FaultReason) -> bool {
             | FaultReason::SupervisorDisabled
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,3 +228,6 @@ const fn denial(lack: Lack) -> FaultReason {
         Lack::Privilege => FaultReason::UserDenied,
     }
 }
+
+#[cfg(test)]
+mod tests;

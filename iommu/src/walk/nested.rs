@@ -59,3 +59,6 @@ impl<F: Fn(Iova, Demand) -> Result<Leaf, FaultReason>> Behind for SecondStage<F>
         Ok(Leaf { guest, level, rights: leaf.rights.behind(second.rights) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ pub(crate) enum Lack {
     /// It has user privilege only.
     Privilege,
 }
+
+#[cfg(test)]
+mod tests;

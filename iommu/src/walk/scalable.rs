@@ -184,3 +184,6 @@ fn read_words<const N: usize>(memory: &impl TableMemory, address: u64) -> Option
     }
     Some(words)
 }
+
+#[cfg(test)]
+mod tests;

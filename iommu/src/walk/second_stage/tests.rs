@@ -163,3 +163,5 @@ fn a_table_that_points_to_itself_ends_at_the_lowest_level() {
     let leaf = Leaf { guest: GuestAddress(root), level: Level::PAGE, rights: Rights::ALL };
     assert_eq!(walk(&machine, root, 0, Access::Read), Ok(leaf));
 }
+
+mod scalable;
