@@ -10,15 +10,11 @@ use crate::spec::second_stage::Level;
 use crate::testing::descriptor::wait_status;
 use crate::testing::{DATA, Machine, RW, SOURCE};
 use crate::{
-    Access, Capabilities, Feature, GuestAddress, Iova, MsiMessage, PageRequest, PageResponse,
-    PageResponseCode, Pasid, Profile, Request, SourceId,
+    Access, Capabilities, GuestAddress, Iova, MsiMessage, PageRequest, PageResponse, PageResponseCode, Pasid,
+    Profile, Request, SourceId,
 };
 
-const CAPABILITIES: Capabilities = Capabilities::new(Profile::Full, 48)
-    .with(Feature::DeviceTlb)
-    .with(Feature::PageRequests)
-    .with(Feature::PageRequestDrain)
-    .with(Feature::StopMarker);
+const CAPABILITIES: Capabilities = Capabilities::new(Profile::Full, 48);
 
 const PENDING: u32 = 1;
 const OVERFLOW: u32 = 2;
@@ -61,11 +57,7 @@ struct Scalable {
 
 impl Scalable {
     fn new() -> Self {
-        Self::with(CAPABILITIES)
-    }
-
-    fn with(capabilities: Capabilities) -> Self {
-        let machine = Machine::with(capabilities);
+        let machine = Machine::with(CAPABILITIES);
         let [requests, contexts, directory, pasids, first, second] = [(); 6].map(|()| machine.table());
         // 01:02.3 lies in the lower half of its bus.
         machine.write_memory(machine.root + 0x10, contexts | 1);

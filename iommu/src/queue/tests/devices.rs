@@ -7,7 +7,7 @@ use crate::{
     PageResponseCode, Pasid, Profile, SourceId,
 };
 
-const FULL: Capabilities = Capabilities::new(Profile::Full, 48).with(Feature::DeviceTlb);
+const FULL: Capabilities = Capabilities::new(Profile::Full, 48);
 
 /// Bits of FSTS_REG.
 const COMPLETION_ERROR: u32 = 1 << 5;
@@ -187,7 +187,7 @@ fn a_device_may_take_its_time_and_then_the_rest_is_left_for_later() {
 
 #[test]
 fn a_page_group_response_reaches_the_device_that_asked() {
-    let machine = Machine::with(FULL.with(Feature::PageRequests));
+    let machine = Machine::with(FULL);
     machine.set_table_mode(1);
     machine.enable_wide_queue();
     let (device, other) = (Device::new(&machine, SOURCE), Device::new(&machine, SourceId(9)));

@@ -5,11 +5,7 @@ use crate::{DeviceTlbScope, DomainId, Iova, PageResponseCode, Profile};
 const LEGACY: Capabilities = Capabilities::legacy(48);
 
 /// Everything that a descriptor can need.
-const ALL: Capabilities = Capabilities::new(Profile::Full, 48)
-    .with(Feature::DeviceTlb)
-    .with(Feature::Throttling)
-    .with(Feature::PageRequests)
-    .with(Feature::PageRequestDrain);
+const ALL: Capabilities = Capabilities::new(Profile::Full, 48);
 
 fn decode([low, high]: [u64; 2]) -> Result<Descriptor, QueueError> {
     Descriptor::decode([low, high, 0, 0], Kinds::Legacy, &LEGACY)
@@ -194,7 +190,8 @@ fn types_go_by_mode_and_capability() {
     assert_eq!(types(Kinds::Legacy, &LEGACY), [1, 2, 4, 5]);
     assert_eq!(types(Kinds::Legacy, &ALL), [1, 2, 3, 4, 5]);
     assert_eq!(types(Kinds::All, &ALL), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    let without_page_requests = ALL.without(Feature::PageRequestDrain).without(Feature::PageRequests);
+    let without_page_requests =
+        ALL.without(Feature::PageRequestDrain).without(Feature::StopMarker).without(Feature::PageRequests);
     assert_eq!(types(Kinds::All, &without_page_requests), [1, 2, 3, 4, 5, 6, 7, 8]);
     let without_devices = without_page_requests.without(Feature::Throttling).without(Feature::DeviceTlb);
     assert_eq!(types(Kinds::All, &without_devices), [1, 2, 4, 5, 6, 7]);
