@@ -91,20 +91,18 @@ impl ScalableSpace {
     /// Nothing special, for each page size.
     pub fn plain(kind: u64, width: u8) -> impl Iterator<Item = Self> {
         let width = u64::from(width - 30) / 9;
-        EVERY_KIND.iter().flat_map(|kind| (1..4).map(move |leaf| (*kind, leaf))).map(move |(kind, leaf)| {
-            Self {
-                kind,
-                width,
-                first_stage_mode: width - 2,
-                directory_size: 7,
-                rid_pasid: 0x41,
-                context_flags: [true, true, false, false, false, false, false],
-                entry_flags: [true, true, true, true, true, false, false, false, true],
-                leaves: (leaf, leaf),
-                outputs: (0x12_3456_7000, 0x65_4321_0000),
-                window: 0x40_0000_0000,
-                large_window: false,
-            }
+        (1..4).map(move |leaf| Self {
+            kind,
+            width,
+            first_stage_mode: width - 2,
+            directory_size: 7,
+            rid_pasid: 0x41,
+            context_flags: [true, true, false, false, false, false, false],
+            entry_flags: [true, true, true, true, true, false, false, false, true],
+            leaves: (leaf, leaf),
+            outputs: (0x12_3456_7000, 0x65_4321_0000),
+            window: 0x40_0000_0000,
+            large_window: false,
         })
     }
 
