@@ -160,7 +160,7 @@ impl Machine {
     }
 
     fn store(&self, address: u64, value: u64) {
-        let place = GuestAddress(address % SIZE & !7);
+        let place = GuestAddress((address % SIZE) & !7);
         self.memory.store(value, place, Ordering::Relaxed).expect("memory");
     }
 

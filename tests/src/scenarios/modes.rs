@@ -35,8 +35,8 @@ const MODES: [(&str, &str, bool, &str, &str); 7] = [
 ];
 
 fn scenarios() -> Vec<Scenario> {
-    let scenario = |(name, profile, lazy, tables, treated): (&'static str, _, _, _, _)| {
-        let strict = if lazy { 0 } else { 1 };
+    let scenario = |(name, profile, lazy, tables, treated): (&'static str, _, bool, _, _)| {
+        let strict = u8::from(!lazy);
         let guest = Guest::new(WORK)
             .profile(profile)
             // Registers in use by a driver are for looking at only where the user says so.
