@@ -127,8 +127,7 @@ impl FaultReporting {
 
     /// Whether the word at `offset` is the last of a record, with its bit F.
     pub(crate) fn is_last_word(&self, offset: u64) -> bool {
-        let records = self.offset..self.record_offset(self.count);
-        records.contains(&offset) && offset % 16 == 12
+        self.is_record(offset) && offset % 16 == 12
     }
 
     /// Software writes the last word of the record that ends at `offset`: a one in F clears it.
@@ -138,8 +137,7 @@ impl FaultReporting {
         }
         let _lock = self.lock();
         registers.set(offset, registers.get(offset) & !PENDING);
-        let last_word = |index| self.record_offset(index) + 12;
-        if (0..self.count).all(|index| registers.get(last_word(index)) & PENDING == 0) {
+        if self.last_words().all(|offset| registers.get(offset) & PENDING == 0) {
             set_status(registers, status(registers) - FaultStatus::PENDING);
         }
         settle(registers);
@@ -152,11 +150,33 @@ impl FaultReporting {
         Event::FAULT.write_control(registers, value)
     }
 
-    /// Brings the ring, along with whatever registers `reset` resets, to its power-on state.
-    pub(crate) fn reset(&self, reset: impl FnOnce()) {
-        let mut next = self.lock();
-        *next = 0;
-        reset();
+    /// Brings the ring, along with whatever registers `set` sets, into a state in which `next` is the record
+    /// to use next.
+    pub(crate) fn replace(&self, next: usize, set: impl FnOnce()) {
+        let mut guard = self.lock();
+        *guard = next;
+        set();
+    }
+
+    /// The record to use next, and what `get` sees while no fault is recorded.
+    pub(crate) fn snapshot<R>(&self, get: impl FnOnce() -> R) -> (usize, R) {
+        let next = self.lock();
+        (*next, get())
+    }
+
+    /// How many records there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the word at `offset` is part of a record.
+    pub(crate) fn is_record(&self, offset: u64) -> bool {
+        (self.offset..self.record_offset(self.count)).contains(&offset)
+    }
+
+    /// The words of the records that have the bit F.
+    pub(crate) fn last_words(&self) -> impl Iterator<Item = u64> {
+        (0..self.count).map(|index| self.record_offset(index) + 12)
     }
 
     fn record_offset(&self, index: usize) -> u64 {

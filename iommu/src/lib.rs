@@ -35,6 +35,7 @@ mod queue;
 mod registers;
 mod shadow;
 mod spec;
+mod state;
 mod sync;
 #[cfg(test)]
 mod testing;
@@ -51,6 +52,7 @@ pub use capabilities::{Capabilities, CapabilitiesBuilder, Conflict, Feature, Pro
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
 pub use shadow::{Attachment, Audit, Extent, Statistics};
+pub use state::StateError;
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
 pub use unit::{Blocked, Resolution, Unit};
 pub use vm_memory::GuestAddress;

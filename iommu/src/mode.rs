@@ -46,9 +46,14 @@ impl InterruptMode {
         self.0 & Self::REMAPPING != 0
     }
 
+    /// Whether CFI asks for compatibility format to pass.
+    pub(crate) const fn compatibility(self) -> bool {
+        self.0 & Self::COMPATIBILITY != 0
+    }
+
     /// Whether compatibility format passes while remapping is on: CFI says so, and EIME does not forbid it.
     pub(crate) const fn compatibility_passes(self) -> bool {
-        self.0 & Self::COMPATIBILITY != 0 && !self.table().extended()
+        self.compatibility() && !self.table().extended()
     }
 
     pub(crate) const fn table(self) -> TablePointer {

@@ -13,9 +13,9 @@ use crate::unit::{Outbox, Unit};
 use crate::{Capabilities, Feature, GuestAddress, TableMemory};
 
 /// Bit EPM of PMEN_REG: the regions are to be in force.
-const ENABLE: u32 = 1 << 31;
+pub(crate) const ENABLE: u32 = 1 << 31;
 /// Bit PRS of PMEN_REG: they are.
-const STATUS: u32 = 1 << 0;
+pub(crate) const STATUS: u32 = 1 << 0;
 
 /// The regions in force: none, or the low and the high one as they stood when software switched them on.
 ///

@@ -19,28 +19,28 @@ use slice::Slice;
 
 /// What the unit goes by while it works on the queue. Its lock also orders everything else that changes
 /// modes or caches, so the commands of one vCPU see those of another done.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Queue {
     /// Where it lies, as long as queued invalidation is on.
-    ring: Option<Ring>,
+    pub(crate) ring: Option<Ring>,
     /// Software wants it off: what it holds is done first.
-    stopping: bool,
+    pub(crate) stopping: bool,
     /// Requests may still use translations that have been invalidated.
-    drain_due: bool,
+    pub(crate) drain_due: bool,
     /// A device that has not answered, until the time for it is up.
-    unanswered: Option<SourceId>,
+    pub(crate) unanswered: Option<SourceId>,
 }
 
 /// The ring of descriptors, as IQA_REG described it when the queue was switched on, and the place in it.
-#[derive(Clone, Copy, Debug)]
-struct Ring {
-    base: GuestAddress,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ring {
+    pub(crate) base: GuestAddress,
     /// In bytes, a multiple of a descriptor.
-    size: u64,
+    pub(crate) size: u64,
     /// The size of a descriptor in bytes: 16, or 32 with IQA.DW.
-    width: u64,
+    pub(crate) width: u64,
     /// The offset of the next descriptor; below `size`.
-    head: u64,
+    pub(crate) head: u64,
 }
 
 /// How far the queue has come.
@@ -69,6 +69,12 @@ impl Queue {
     pub(crate) fn switch_off(&mut self, registers: &Registers) {
         (self.ring, self.stopping, self.unanswered) = (None, false, None);
         registers.set(IQH, 0);
+    }
+
+    /// Whether it was left before its end, and not for an error.
+    pub(crate) fn has_more(&self, registers: &Registers) -> bool {
+        let tail = u64::from(registers.get(IQT));
+        self.ring.is_some_and(|ring| ring.head != tail) && !FaultReporting::queue_is_stopped(registers)
     }
 
     /// The queue is to be switched off once it has done what it holds, or not after all.

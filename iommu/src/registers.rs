@@ -64,6 +64,23 @@ impl Registers {
         value
     }
 
+    /// The bits of the word at `offset` that software may change.
+    pub(crate) fn writable(&self, offset: u64) -> u32 {
+        writable(offset, &self.capabilities)
+    }
+
+    /// Every word as it is stored.
+    pub(crate) fn words(&self) -> Vec<u32> {
+        self.words.iter().map(|word| word.load(Ordering::Acquire)).collect()
+    }
+
+    /// Stores every word.
+    pub(crate) fn load(&self, words: &[u32]) {
+        for (word, value) in self.words.iter().zip(words) {
+            word.store(*value, Ordering::Release);
+        }
+    }
+
     pub(crate) fn get(&self, offset: u64) -> u32 {
         self.word(offset).map_or(0, |word| word.load(Ordering::Acquire))
     }

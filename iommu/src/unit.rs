@@ -159,7 +159,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.change_protection(&mut queue, [0..0, 0..0], &mut outbox);
         self.change_interrupt_mode(|_| InterruptMode::default());
         let _no_page_requests = self.page_requests.lock();
-        self.faults.reset(|| self.registers.reset());
+        self.faults.replace(0, || self.registers.reset());
     }
 
     /// Translates a device's request for up to `length` bytes and does `work` on the guest memory found, in

@@ -46,6 +46,22 @@ fn a_linux_driver_maps_and_unmaps_buffers() {
     nvme.assert_exact();
 }
 
+#[test]
+fn a_state_taken_up_brings_the_hosts_mappings_in_line() {
+    let (machine, nvme, table) = Machine::running();
+    machine.map(&table, 0x1000_0000, 0x2000_0000, 4);
+    let state = machine.unit.save();
+    machine.unit.reset();
+    assert!(nvme.host.mappings().iter().all(|mapping| mapping.iova.0 != 0x1000_0000));
+    // Meanwhile the guest's tables have come to say something else.
+    machine.guest.unmap(&table, 0x1000_0000, PAGE);
+    machine.unit.restore(&state).unwrap();
+    let page = |index| extent(0x1000_0000 + index * PAGE, 0x2000_0000 + index * PAGE, PAGE);
+    assert_eq!(nvme.host.mappings(), [1, 2, 3].map(page));
+    nvme.assert_exact();
+    assert_eq!(machine.unit.save(), state);
+}
+
 /// A known mistake: a wait whose status is written before what it waits for has happened.
 #[test]
 fn a_wait_completes_after_every_call_to_the_host() {
