@@ -98,9 +98,10 @@ impl<M: TableMemory> DmaRemapping<M> {
     fn translate(&self, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
         let epoch = self.caches.epoch();
         let view = self.view();
-        // A request with PASID is no interrupt request, whatever its address; but without tables that lead
-        // elsewhere it would reach that range.
-        if INTERRUPT_RANGE.contains(&iova.0) && (request.pasid.is_none() || !view.translating) {
+        // Requests with PASID and translated ones are no interrupt requests, whatever their address; but
+        // without tables that lead elsewhere they would reach that range.
+        let may_interrupt = request.pasid.is_none() && !request.translated;
+        if INTERRUPT_RANGE.contains(&iova.0) && (may_interrupt || !view.translating) {
             let reason = not_an_interrupt(request.access, view.root.mode());
             return Err(Fault { reason, recorded: view.translating });
         }

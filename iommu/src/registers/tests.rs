@@ -113,3 +113,14 @@ fn registers_that_are_not_storage_do_not_change_by_storing() {
         assert!(!storage(&offset));
     }
 }
+
+#[test]
+fn extended_interrupt_mode_is_to_be_had_only_where_it_is_offered() {
+    for (capabilities, stored) in
+        [(CAPABILITIES, 0x5807), (CAPABILITIES.without(Feature::ExtendedInterruptMode), 0x5007)]
+    {
+        let registers = Registers::new(&capabilities);
+        registers.write(IRTA, 0x5807);
+        assert_eq!(registers.get(IRTA), stored);
+    }
+}

@@ -347,5 +347,15 @@ fn no_translation_is_used_after_the_wait_behind_its_invalidation() {
     });
 }
 
+#[test]
+fn a_translated_write_to_the_interrupt_range_is_no_interrupt_request() {
+    let machine = Machine::with(Capabilities::new(crate::Profile::Full, 48));
+    machine.enable_translation();
+    let request = Request::new(SOURCE, Access::Write).translated();
+    let refused = machine.unit.access(&request, Iova(0xFEE0_0000), 4, |_, _| ()).unwrap_err();
+    // The tables are asked first, and there are none.
+    assert_eq!(refused.reason, 0x01);
+}
+
 mod properties;
 mod scalable;

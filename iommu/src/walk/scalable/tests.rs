@@ -136,9 +136,9 @@ fn a_context_entry_is_checked_before_it_is_used() {
     }
     // What asks for something that a unit may lack.
     for (word, bit, features) in [
-        (0, 2, &[Feature::PageRequests, Feature::DeviceTlb][..]),
+        (0, 2, &[Feature::PageRequestDrain, Feature::PageRequests, Feature::DeviceTlb][..]),
         (0, 3, &[Feature::Pasid]),
-        (0, 4, &[Feature::PageRequests]),
+        (0, 4, &[Feature::PageRequestDrain, Feature::PageRequests]),
         (1, 0, &[Feature::RidPasid]),
         (1, 19, &[Feature::RidPasid]),
         (1, 20, &[Feature::RidPrivilege]),
