@@ -14,6 +14,15 @@ const EVERYTHING: Capabilities = Capabilities::new(Profile::Full, 48)
     .with(Feature::PageRequests)
     .with(Feature::FirstStage5Levels);
 
+/// Device-TLBs, and before them what needs them; the first three are what page requests are.
+const DEVICE_TLBS: [Feature; 5] = [
+    Feature::StopMarker,
+    Feature::PageRequestDrain,
+    Feature::PageRequests,
+    Feature::Throttling,
+    Feature::DeviceTlb,
+];
+
 /// Everything but `features`, each of which comes after those that need it.
 fn without(features: &[Feature]) -> Capabilities {
     features.iter().fold(EVERYTHING, |capabilities, feature| capabilities.without(*feature))
@@ -136,9 +145,9 @@ fn a_context_entry_is_checked_before_it_is_used() {
     }
     // What asks for something that a unit may lack.
     for (word, bit, features) in [
-        (0, 2, &[Feature::PageRequestDrain, Feature::PageRequests, Feature::DeviceTlb][..]),
+        (0, 2, &DEVICE_TLBS[..]),
         (0, 3, &[Feature::Pasid]),
-        (0, 4, &[Feature::PageRequestDrain, Feature::PageRequests]),
+        (0, 4, &DEVICE_TLBS[..3]),
         (1, 0, &[Feature::RidPasid]),
         (1, 19, &[Feature::RidPasid]),
         (1, 20, &[Feature::RidPrivilege]),
