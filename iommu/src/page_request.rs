@@ -101,7 +101,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         let size = 0x1000 << bits(address, 2, 0);
         let [head, tail] = [PQH, PQT].map(|pointer| u64::from(registers.get(pointer)) % size);
         let next = (tail + SIZE) % size;
-        let written = next != head && self.store((address & PAGE_ADDRESS) + tail, encode(request));
+        let written = next != head && self.store(address & PAGE_ADDRESS, tail, encode(request));
         let arisen = if written {
             registers.set(PQT, next as u32);
             PageRequestStatus::PENDING
@@ -112,9 +112,11 @@ impl<M: TableMemory + 'static> Unit<M> {
         if written { Ok(()) } else { Err(Dropped::Overflow) }
     }
 
-    /// Writes a descriptor, which software looks at when the tail has passed it.
-    fn store(&self, address: u64, descriptor: [u64; 4]) -> bool {
+    /// Writes a descriptor, which software looks at when the tail has passed it. A queue may reach beyond all
+    /// addresses; there is no memory there.
+    fn store(&self, queue: u64, tail: u64, descriptor: [u64; 4]) -> bool {
         let words = descriptor.into_iter().flat_map(|word| [word as u32, (word >> 32) as u32]);
+        let Some(address) = queue.checked_add(tail) else { return false };
         (address..)
             .step_by(4)
             .zip(words)

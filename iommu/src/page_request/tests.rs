@@ -237,10 +237,12 @@ fn pointers_beyond_the_queue_do_no_harm() {
 #[test]
 fn a_queue_that_cannot_be_written_has_no_room() {
     let scalable = Scalable::new();
-    for base in [1 << 40, !0xFFF] {
+    // The last reaches beyond all addresses.
+    for (base, tail) in [(1 << 40, 0), (!0xFFF, 0), (!0xFFF | 1, 0x1000)] {
         scalable.machine.write_u64(PQA, base);
+        scalable.machine.write(PQT, tail);
         assert_eq!(scalable.send(&REQUEST), AGAIN);
-        assert_eq!((scalable.status(), scalable.tail()), (OVERFLOW, 0));
+        assert_eq!((scalable.status(), scalable.tail()), (OVERFLOW, tail));
         scalable.machine.write(PRS, OVERFLOW);
     }
 }
