@@ -156,7 +156,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.registers.set(GSTS, status.bits());
     }
 
-    /// CCMD_REG.ICC (§11.4.6), which is for legacy mode.
+    /// CCMD_REG.ICC (§11.4.6.1), which is for legacy mode.
     fn context_command(&self, queue: &mut Queue, outbox: &mut Outbox) {
         let command = self.registers.get_u64(CCMD);
         let requested = ccmd::requested(command);
@@ -167,7 +167,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.registers.set_u64(CCMD, ccmd::done(command, if done { requested } else { 0 }));
     }
 
-    /// IOTLB_REG.IVT (§11.4.8).
+    /// IOTLB_REG.IVT (§11.4.6.2).
     fn iotlb_command(&self, queue: &mut Queue, outbox: &mut Outbox) {
         let command = self.registers.get_u64(IOTLB);
         let requested = iotlb::requested(command);

@@ -1,4 +1,4 @@
-//! The invalidation completion event: ICS_REG and IECTL_REG (§11.4.9.5 on).
+//! The invalidation completion event: ICS_REG and IECTL_REG (§11.4.9.4 on).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Event messages (§11.4.10): the interrupts that the unit itself sends, and when it holds them back.
+//! Event messages (§11.4.7.2 on, and the like): the interrupts that the unit itself sends, and when it holds them back.
 
 use crate::MsiMessage;
 use crate::registers::Registers;

@@ -1,4 +1,4 @@
-//! Protected memory regions (§11.4.7): memory that devices cannot reach before software has set up
+//! Protected memory regions (§11.4.8): memory that devices cannot reach before software has set up
 //! translation.
 
 use std::ops::Range;
@@ -62,7 +62,7 @@ impl ProtectedRegions {
     }
 }
 
-/// The bits of a base or limit register that software may change (§11.4.7): whole granules of memory that there
+/// The bits of a base or limit register that software may change (§11.4.8): whole granules of memory that there
 /// can be.
 pub(crate) fn writable(offset: u64, capabilities: &Capabilities) -> u64 {
     let (feature, bits) = match offset {

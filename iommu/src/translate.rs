@@ -125,7 +125,7 @@ impl<M: TableMemory> DmaRemapping<M> {
         }
     }
 
-    /// What of `reach`, to which no table leads, is not protected. A refusal is not recorded (§11.4.7).
+    /// What of `reach`, to which no table leads, is not protected. A refusal is not recorded (§11.4.8).
     fn unprotected(&self, Reach { guest, length }: Reach, access: Access) -> Result<Reach, Fault> {
         let reason = match access {
             Access::Read => FaultReason::ReadDenied,

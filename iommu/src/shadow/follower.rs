@@ -58,7 +58,7 @@ impl<M: TableMemory> Follower<M> {
                     space.resync(tables, &mut report);
                 }
             }
-            Invalidation::ContextGlobal => {
+            Invalidation::ContextGlobal | Invalidation::PasidCacheGlobal => {
                 space.enter(self.regime(), tables, &mut report);
             }
             Invalidation::ContextDomain(domain) if names(domain) => {
@@ -67,28 +67,42 @@ impl<M: TableMemory> Follower<M> {
             Invalidation::ContextDevice { source: named, mask } if source.0 | mask == named.0 | mask => {
                 space.enter(self.regime(), tables, &mut report);
             }
+            Invalidation::PasidCacheDomain(domain) => {
+                self.enter_if(|regime| regime.domain == domain, space, &mut report);
+            }
+            Invalidation::PasidCachePasid(domain, pasid) => {
+                let named = |regime: &Regime| regime.domain == domain && regime.pasid == pasid;
+                self.enter_if(named, space, &mut report);
+            }
             Invalidation::IotlbGlobal => space.resync(tables, &mut report),
             Invalidation::IotlbDomain(domain) if names(domain) => space.resync(tables, &mut report),
             // The hint would allow to keep what is known of non-leaf entries; nothing is kept.
             Invalidation::IotlbPages { domain, iova, address_mask, hint: _ } if names(domain) => {
                 space.resync_pages(pages(iova, address_mask), tables, &mut report);
             }
-            // Nothing of these is followed: PASIDs belong to scalable mode.
+            // Those of others; and of first stages and addresses that pass through, where nothing changes
+            // but with the entry of the PASID.
             Invalidation::ContextDomain(_)
             | Invalidation::ContextDevice { .. }
             | Invalidation::IotlbDomain(_)
             | Invalidation::IotlbPages { .. }
-            | Invalidation::PasidCacheGlobal
-            | Invalidation::PasidCacheDomain(_)
-            | Invalidation::PasidCachePasid(..)
             | Invalidation::PasidIotlb(..)
             | Invalidation::PasidIotlbPages { .. } => {}
         }
-        let report = if space.regime().recorded { report } else { report.without_faults() };
+        let regime = *space.regime();
         let mut faults = std::mem::take(&mut state.pending);
         drop(state);
-        faults.extend(report.finish());
+        faults.extend(report.finish(&regime));
         faults
+    }
+
+    /// Comes under what the tables say now, if a PASID-cache invalidation names that or what was before: an
+    /// entry that was not present is announced by what it says now, one that is replaced by what it said.
+    fn enter_if(&self, named: impl Fn(&Regime) -> bool, space: &mut AddressSpace, report: &mut Report) {
+        let regime = self.regime();
+        if named(&regime) || named(space.regime()) {
+            space.enter(regime, &self.tables, report);
+        }
     }
 
     fn regime(&self) -> Regime {
@@ -121,10 +135,10 @@ impl<M: TableMemory> Follow for Follower<M> {
         let Some(space) = &mut state.space else { return };
         let mut report = Report::new(self.function.source_id());
         space.enter(self.regime(), &self.tables, &mut report);
-        let report = if space.regime().recorded { report } else { report.without_faults() };
+        let regime = *space.regime();
         drop(state);
 
-        let faults = report.finish();
+        let faults = report.finish(&regime);
         let mut state = lock(&self.state);
         let room = PENDING_LIMIT.saturating_sub(state.pending.len());
         state.pending.extend(faults.into_iter().take(room));
@@ -134,7 +148,7 @@ impl<M: TableMemory> Follow for Follower<M> {
         let Some(mut space) = lock(&self.state).space.take() else { return };
         let mut report = Report::new(self.function.source_id());
         space.clear(&mut report);
-        report.finish();
+        report.finish(&Regime::BLOCKED);
     }
 
     fn statistics(&self) -> Statistics {

@@ -3,8 +3,8 @@
 use super::Tables;
 use crate::spec::context::TableMode;
 use crate::walk::second_stage::Table;
-use crate::walk::{AddressSpace, Mapping, View, legacy, scalable};
-use crate::{AssignedFunction, DomainId, SourceId, TableMemory};
+use crate::walk::{AddressSpace, Mapping, Marks, View, legacy, scalable};
+use crate::{AssignedFunction, DomainId, Pasid, SourceId, TableMemory};
 
 /// What decides where a function's addresses lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Identity,
     /// This table says.
     Translated(Table),
+    /// A table says that the host cannot be made to go by, so they lead nowhere.
+    Unfollowed,
 }
 
 /// The treatment of a function, good until the guest or the unit says that it has changed.
@@ -24,12 +26,17 @@ pub(super) struct Regime {
     /// The tag by which invalidations name it. Without a valid context entry that is domain 0, which
     /// software announces a new entry with (§6.1).
     pub(super) domain: DomainId,
-    /// Whether faults of this function are to be recorded: the inverse of its context entry's FPD.
+    /// The PASID of its requests without one, by which invalidations name it too: those of scalable mode.
+    pub(super) pasid: Pasid,
+    /// Whether it was found in scalable mode; faults have other names there.
+    pub(super) scalable: bool,
+    /// Whether faults of this function are to be recorded: no entry on the way to its table has FPD.
     pub(super) recorded: bool,
 }
 
 impl Regime {
-    pub(super) const BLOCKED: Self = Self { kind: Kind::Blocked, domain: DomainId(0), recorded: true };
+    pub(super) const BLOCKED: Self =
+        Self { kind: Kind::Blocked, domain: DomainId(0), pasid: Pasid(0), scalable: false, recorded: true };
 
     /// What is to become of `function`'s requests, as things stand.
     ///
@@ -41,27 +48,30 @@ impl Regime {
         if !view.translating {
             return Self { kind: identity(), ..Self::BLOCKED };
         }
-        let Some(space) = space(&view, tables.memory(), function.source_id()) else {
-            return Self::BLOCKED;
+        let scalable = view.root.mode() == TableMode::Scalable;
+        let Some((space, pasid)) = space(&view, tables.memory(), function.source_id()) else {
+            return Self { scalable, ..Self::BLOCKED };
         };
         let AddressSpace { domain, fault_processing_disabled, mapping, .. } = space;
         let kind = match mapping {
             Mapping::PassThrough => identity(),
-            Mapping::SecondStage(table) => Kind::Translated(table),
-            // Software does not announce what it adds to a first stage, so it cannot be followed.
-            Mapping::FirstStage(_) | Mapping::Nested(..) => Kind::Blocked,
+            Mapping::SecondStage(table) if table.marks == Marks::Absent => Kind::Translated(table),
+            // The host would not mark the guest's entries; and software does not announce what it adds to a
+            // first stage.
+            Mapping::SecondStage(_) | Mapping::FirstStage(_) | Mapping::Nested(..) => Kind::Unfollowed,
         };
-        Self { kind, domain, recorded: !fault_processing_disabled }
+        Self { kind, domain, pasid, scalable, recorded: !fault_processing_disabled }
     }
 }
 
-/// The address space of `source`'s requests without PASID.
-fn space(view: &View, memory: &impl TableMemory, source: SourceId) -> Option<AddressSpace> {
+/// The address space of `source`'s requests without PASID, and the PASID that stands for it.
+fn space(view: &View, memory: &impl TableMemory, source: SourceId) -> Option<(AddressSpace, Pasid)> {
     match view.mode().ok()? {
-        TableMode::Legacy => Some(legacy::context(view, memory, source).ok()?.space),
+        TableMode::Legacy => Some((legacy::context(view, memory, source).ok()?.space, Pasid(0))),
         TableMode::Scalable => {
             let context = scalable::context(view, memory, source).ok()?;
-            scalable::address_space(view, memory, &context, context.rid_pasid).ok()
+            let space = scalable::address_space(view, memory, &context, context.rid_pasid).ok()?;
+            Some((space, context.rid_pasid))
         }
         TableMode::Reserved | TableMode::Abort => None,
     }

@@ -3,6 +3,7 @@
 use tracing::{Level, debug, error, trace, warn};
 
 use super::extent::Extent;
+use super::regime::Regime;
 use crate::spec::fault::FaultReason;
 use crate::{Access, Iova, MapError, Permissions, SourceId};
 
@@ -16,6 +17,32 @@ pub(crate) struct ShadowFault {
     /// The kind of access that will be missed first.
     pub(crate) access: Access,
     pub(crate) reason: FaultReason,
+}
+
+/// Why a device will not reach what the tables say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// The host refuses to map it.
+    Mapping,
+    /// It is more than is followed.
+    Limit,
+    /// Such tables are not followed.
+    Following,
+}
+
+impl Lack {
+    /// The fault that a request of this kind would meet if the tables said what the host can do.
+    const fn reason(self, access: Access, scalable: bool) -> FaultReason {
+        match (self, access) {
+            (Self::Mapping, Access::Read) if scalable => FaultReason::ScalableReadDenied,
+            (Self::Mapping, Access::Read) => FaultReason::ReadDenied,
+            (Self::Mapping, _) if scalable => FaultReason::ScalableWriteDenied,
+            (Self::Mapping, _) => FaultReason::WriteDenied,
+            (Self::Limit, _) if scalable => FaultReason::ScalableSecondStageUnreadable,
+            (Self::Limit, _) => FaultReason::SecondStageUnreadable,
+            (Self::Following, _) => FaultReason::PasidEntryInvalid,
+        }
+    }
 }
 
 /// The most faults of one operation: a unit has no more records than this (CAP.NFR).
@@ -33,13 +60,14 @@ enum Event {
     MapFailed { extent: Extent, error: MapError, count: u64 },
     UnmapFailed { iova: Iova, length: u64, error: MapError },
     CutShort(Iova),
+    Unfollowed,
 }
 
 /// Faults for the guest and events for the log.
 #[derive(Debug)]
 pub(super) struct Report {
     source: SourceId,
-    faults: Vec<ShadowFault>,
+    faults: Vec<(Iova, Access, Lack)>,
     events: Vec<Event>,
     detailed: bool,
 }
@@ -66,9 +94,9 @@ impl Report {
     /// The host refused a mapping, for the `count`th time: DMA there is blocked although the tables allow it.
     pub(super) fn map_failed(&mut self, extent: &Extent, error: MapError, count: u64) {
         if extent.permissions.contains(Permissions::READ) {
-            self.fault(extent.iova, Access::Read, FaultReason::ReadDenied);
+            self.fault(extent.iova, Access::Read, Lack::Mapping);
         } else {
-            self.fault(extent.iova, Access::Write, FaultReason::WriteDenied);
+            self.fault(extent.iova, Access::Write, Lack::Mapping);
         }
         // A guest can make mappings fail as often as it likes: say it less and less often.
         if count.is_power_of_two() || self.detailed {
@@ -82,13 +110,19 @@ impl Report {
 
     /// The tables map more than is followed, from `iova` on.
     pub(super) fn cut_short(&mut self, iova: Iova) {
-        self.fault(iova, Access::Read, FaultReason::SecondStageUnreadable);
+        self.fault(iova, Access::Read, Lack::Limit);
         self.event(Event::CutShort(iova));
     }
 
-    fn fault(&mut self, iova: Iova, access: Access, reason: FaultReason) {
+    /// The tables are of a kind that is not followed, so nothing is mapped.
+    pub(super) fn unfollowed(&mut self) {
+        self.fault(Iova(0), Access::Read, Lack::Following);
+        self.event(Event::Unfollowed);
+    }
+
+    fn fault(&mut self, iova: Iova, access: Access, lack: Lack) {
         if self.faults.len() < FAULT_LIMIT {
-            self.faults.push(ShadowFault { source: self.source, iova, access, reason });
+            self.faults.push((iova, access, lack));
         }
     }
 
@@ -104,14 +138,9 @@ impl Report {
         }
     }
 
-    /// Forgets the faults: the guest does not want to know of them.
-    pub(super) fn without_faults(mut self) -> Self {
-        self.faults.clear();
-        self
-    }
-
-    /// Writes the log and gives the faults. To be called without the address space's lock.
-    pub(super) fn finish(self) -> Vec<ShadowFault> {
+    /// Writes the log and gives the faults, under the names that `regime` has for them, if the guest wants to
+    /// know of any. To be called without the address space's lock.
+    pub(super) fn finish(self, regime: &Regime) -> Vec<ShadowFault> {
         let source = self.source;
         if self.events.len() == EVENT_LIMIT {
             debug!(%source, "Only the first {EVENT_LIMIT} events of this operation follow");
@@ -138,8 +167,20 @@ impl Report {
                 Event::CutShort(iova) => {
                     debug!(%source, %iova, "The guest's tables map more than is followed");
                 }
+                Event::Unfollowed => {
+                    debug!(%source, "All DMA will fail: the guest's tables are of a kind that is not followed");
+                }
             }
         }
-        self.faults
+        if !regime.recorded {
+            return Vec::new();
+        }
+        let fault = |(iova, access, lack): (Iova, Access, Lack)| ShadowFault {
+            source,
+            iova,
+            access,
+            reason: lack.reason(access, regime.scalable),
+        };
+        self.faults.into_iter().map(fault).collect()
     }
 }

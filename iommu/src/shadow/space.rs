@@ -72,6 +72,9 @@ impl AddressSpace {
         let before = std::mem::replace(&mut self.regime, regime);
         if before.kind != regime.kind {
             self.clear(report);
+            if regime.kind == Kind::Unfollowed {
+                report.unfollowed();
+            }
         } else if before.domain == regime.domain {
             return false;
         }
@@ -134,7 +137,7 @@ impl AddressSpace {
         tables: &Tables<impl TableMemory>,
     ) -> (Vec<Extent>, Option<Iova>) {
         match regime.kind {
-            Kind::Blocked => (Vec::new(), None),
+            Kind::Blocked | Kind::Unfollowed => (Vec::new(), None),
             Kind::Identity => (self.unprotected(tables), None),
             Kind::Translated(table) => {
                 let mut reader = Reader::new(table, tables);

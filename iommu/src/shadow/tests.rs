@@ -13,6 +13,7 @@ mod flushes;
 mod limits;
 mod property;
 mod regimes;
+mod scalable;
 
 const SOURCE: SourceId = SourceId(0x0010);
 const OTHER: SourceId = SourceId(0x0018);

@@ -1,4 +1,4 @@
-//! Fault reasons and fault records (chapter 7; record §11.4.14).
+//! Fault reasons and fault records (chapter 7; record §11.4.7.6).
 
 use crate::{Access, Iova, PageRequest, Pasid, Request, SourceId, TranslationRequest};
 
@@ -200,7 +200,7 @@ pub(crate) enum FaultInfo {
     Interrupt(u16),
 }
 
-/// A fault record, low and high half (§11.4.14).
+/// A fault record, low and high half (§11.4.7.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FaultRecord(pub(crate) [u64; 2]);
 

@@ -1,4 +1,4 @@
-//! Interrupt requests (§5.1.2.2), the interrupt remapping table pointer (§11.4.12) and its entries (§9.9).
+//! Interrupt requests (§5.1.2.2), the interrupt remapping table pointer (§11.4.10) and its entries (§9.9).
 
 use super::{INTERRUPT_RANGE, PAGE_ADDRESS, bits, mask};
 use crate::{GuestAddress, MsiMessage, SourceId};
@@ -35,7 +35,7 @@ impl InterruptRequest {
     }
 }
 
-/// A value of IRTA_REG (§11.4.12).
+/// A value of IRTA_REG (§11.4.10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TablePointer(pub(crate) u64);
 

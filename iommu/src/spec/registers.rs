@@ -65,7 +65,7 @@ bitflags::bitflags! {
         const COMPATIBILITY = 1 << 23;
     }
 
-    /// FSTS_REG (§11.4.9), without FRI.
+    /// FSTS_REG (§11.4.7.1), without FRI.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct FaultStatus: u32 {
         /// PFO: a fault was lost.
@@ -100,18 +100,18 @@ impl FaultStatus {
         Self::OVERFLOW.union(Self::QUEUE_ERROR).union(Self::COMPLETION_ERROR).union(Self::TIMEOUT_ERROR);
 }
 
-/// Bit IM of an event control register (§11.4.10): hold messages back. Set at reset.
+/// Bit IM of an event control register (§11.4.7.2): hold messages back. Set at reset.
 pub(crate) const EVENT_MASKED: u32 = 1 << 31;
 /// Bit IP of an event control register: a message is held back.
 pub(crate) const EVENT_PENDING: u32 = 1 << 30;
 
-/// Bit IWC of ICS_REG (§11.4.9.5): a wait descriptor that asked for an interrupt has completed.
+/// Bit IWC of ICS_REG (§11.4.9.4): a wait descriptor that asked for an interrupt has completed.
 pub(crate) const WAIT_COMPLETE: u32 = 1;
 
 /// Bit ICC of CCMD_REG and bit IVT of IOTLB_REG: run; cleared when done.
 pub(crate) const RUN: u64 = 1 << 63;
 
-/// CCMD_REG (§11.4.6).
+/// CCMD_REG (§11.4.6.1).
 pub(crate) mod ccmd {
     use super::RUN;
     use crate::spec::{bits, mask};
@@ -132,7 +132,7 @@ pub(crate) mod ccmd {
     }
 }
 
-/// IOTLB_REG and IVA_REG (§11.4.8).
+/// IOTLB_REG and IVA_REG (§11.4.6.2, §11.4.6.3).
 pub(crate) mod iotlb {
     use super::RUN;
     use crate::DomainId;

@@ -104,7 +104,7 @@ pub(super) fn pasid_cache(raw: Raw, capabilities: &Capabilities) -> Result<Inval
     }
 }
 
-/// The pages that an address with its mask and hint names, laid out as in IVA_REG (§11.4.8.2).
+/// The pages that an address with its mask and hint names, laid out as in IVA_REG (§11.4.6.3).
 struct Pages {
     iova: Iova,
     address_mask: u8,
