@@ -178,14 +178,29 @@ impl Test {
     }
 
     /// Its own name and the file it is in, from the workspace's folder: tests are in modules of their own, and
-    /// modules in files.
+    /// modules in files. The module `some_tests` has the file that `some::tests` would have.
     pub fn place(&self) -> (&'static str, PathBuf) {
         let (modules, name) = self.name.rsplit_once("::").unwrap_or(("", self.name));
+        let file = modules.replace("::", "/").replace("_tests", "/tests");
         let path = match self.target {
-            Some(target) => format!("{}/tests/{target}.rs", self.folder()),
-            None => format!("{}/src/{}.rs", self.folder(), modules.replace("::", "/")),
+            Some(target) if modules.is_empty() => format!("{}/tests/{target}.rs", self.folder()),
+            Some(target) => format!("{}/tests/{target}/{file}.rs", self.folder()),
+            None => format!("{}/src/{file}.rs", self.folder()),
         };
         (name, path.into())
+    }
+
+    /// The file that has to declare the module it is in, and the module; none if it is in no module.
+    #[cfg(test)]
+    fn declaration(&self) -> Option<(PathBuf, &'static str)> {
+        let (modules, _) = self.name.rsplit_once("::")?;
+        let (parents, module) = modules.rsplit_once("::").unwrap_or(("", modules));
+        let path = match (self.target, parents) {
+            (Some(target), _) => format!("{}/tests/{target}/main.rs", self.folder()),
+            (None, "") => format!("{}/src/lib.rs", self.folder()),
+            (None, parents) => format!("{}/src/{}.rs", self.folder(), parents.replace("::", "/")),
+        };
+        Some((path.into(), module))
     }
 }
 

@@ -1,119 +1,9 @@
-//! Chapter 6: caches and their invalidation.
+//! Chapter 6: invalidation by registers and by the queue.
 
-use std::rc::Rc;
+use iommu::MsiMessage;
 
-use iommu::{MsiMessage, SourceId};
-
-use super::support::{Bench, Tables, context, descriptor, level, reg};
-
-const IOVA: u64 = 0x4000_0000;
-const RW: u64 = 3;
-
-/// A second function in a domain of its own, with one page.
-const OTHER: SourceId = SourceId(0x0208);
-const OTHER_DOMAIN: u64 = 6;
-
-/// Two functions, each with a page at [`IOVA`] that the unit has seen.
-fn two_domains() -> (Rc<Bench>, Tables, Tables) {
-    let (bench, tables) = Bench::translating();
-    let others = Tables::second_stage(&bench, 4);
-    bench.set_context(OTHER, context::translated(&others, OTHER_DOMAIN));
-    tables.map(IOVA, 0x5000 | RW);
-    others.map(IOVA, 0x6000 | RW);
-    assert_eq!(bench.read(IOVA), Ok(0x5000));
-    assert_eq!(bench.read_as(OTHER, IOVA), Ok(0x6000));
-    (bench, tables, others)
-}
-
-#[test]
-fn s6_1_what_was_not_present_is_seen_after_its_invalidation() {
-    let (bench, tables) = Bench::translating();
-    assert_eq!(bench.get64(reg::CAP) >> 7 & 1, 1, "caching mode");
-    assert_eq!(bench.read(IOVA), Err(0x06));
-    tables.map(IOVA, 0x5000 | RW);
-    bench.invalidate(descriptor::iotlb_pages(Bench::DOMAIN, IOVA, 0));
-    assert_eq!(bench.read(IOVA), Ok(0x5000));
-}
-
-#[test]
-fn s6_1_contexts_that_were_not_present_are_flushed_by_domain_0() {
-    let (bench, _) = Bench::translating();
-    assert_eq!(bench.read_as(OTHER, IOVA), Err(0x01));
-    let tables = Tables::second_stage(&bench, 4);
-    tables.map(IOVA, 0x5000 | RW);
-    bench.set_context(OTHER, context::translated(&tables, OTHER_DOMAIN));
-    bench.invalidate(descriptor::context_device(0, OTHER.0, 0));
-    bench.invalidate(descriptor::iotlb_domain(0));
-    assert_eq!(bench.read_as(OTHER, IOVA), Ok(0x5000));
-}
-
-#[test]
-fn s6_2_1_functions_of_one_domain_see_one_invalidation() {
-    let (bench, tables) = Bench::translating();
-    bench.set_context(OTHER, context::translated(&tables, Bench::DOMAIN));
-    tables.map(IOVA, 0x5000 | RW);
-    assert_eq!(bench.read(IOVA), Ok(0x5000));
-    assert_eq!(bench.read_as(OTHER, IOVA), Ok(0x5000));
-    tables.map(IOVA, 0x7000 | RW);
-    bench.invalidate(descriptor::iotlb_pages(Bench::DOMAIN, IOVA, 0));
-    assert_eq!(bench.read(IOVA), Ok(0x7000));
-    assert_eq!(bench.read_as(OTHER, IOVA), Ok(0x7000));
-}
-
-#[test]
-fn s6_2_2_a_context_entry_may_stay_until_it_is_invalidated() {
-    let (bench, _, others) = two_domains();
-    bench.set_context(Bench::DEVICE, context::translated(&others, OTHER_DOMAIN));
-    let seen = bench.read(IOVA);
-    assert!(seen == Ok(0x5000) || seen == Ok(0x6000), "{seen:?}");
-    bench.invalidate(descriptor::context_device(Bench::DOMAIN, Bench::DEVICE.0, 0));
-    assert_eq!(bench.read(IOVA), Ok(0x6000));
-}
-
-#[test]
-fn s6_2_4_a_translation_may_stay_until_it_is_invalidated() {
-    let (bench, tables, _) = two_domains();
-    tables.map(IOVA, 0x7000 | RW);
-    let seen = bench.read(IOVA);
-    assert!(seen == Ok(0x5000) || seen == Ok(0x7000), "{seen:?}");
-    bench.invalidate(descriptor::iotlb_pages(Bench::DOMAIN, IOVA, 0));
-    assert_eq!(bench.read(IOVA), Ok(0x7000));
-}
-
-#[test]
-fn s6_2_4_a_cached_translation_allows_no_more_than_its_page() {
-    let (bench, tables) = Bench::translating();
-    tables.map(IOVA, 0x5000 | 1);
-    assert_eq!(bench.read(IOVA), Ok(0x5000));
-    assert_eq!(bench.write(IOVA), Err(0x05));
-}
-
-#[test]
-fn s6_2_5_an_inner_table_is_gone_after_its_invalidation() {
-    let (bench, tables, _) = two_domains();
-    // Another table in the middle of the path, which a hint of leaves only would not announce.
-    let inner = bench.page();
-    bench.store(inner + (IOVA >> 12 & 511) * 8, 0x8000 | RW);
-    bench.store(tables.entry(IOVA, level::PAGE_2M), inner | RW);
-    bench.invalidate(descriptor::iotlb_pages(Bench::DOMAIN, IOVA, 0));
-    assert_eq!(bench.read(IOVA), Ok(0x8000));
-}
-
-#[test]
-fn s6_4_an_interrupt_entry_may_stay_until_it_is_invalidated() {
-    let bench = Bench::legacy();
-    bench.start_queue(false);
-    bench.remap_interrupts(false);
-    bench.set_interrupt(2, [1 | 0x31 << 16, 0]);
-    let vector = || bench.interrupt(0xFEE0_0050, 0).map(|message| message.data);
-    assert_eq!(vector(), Ok(0x31));
-    bench.set_interrupt(2, [1 | 0x32 << 16, 0]);
-    assert!(matches!(vector(), Ok(0x31 | 0x32)));
-    bench.invalidate(descriptor::interrupts(2, 0));
-    assert_eq!(vector(), Ok(0x32));
-}
-
-// By registers.
+use super::support::stages::{IOVA, OTHER, OTHER_DOMAIN, RW, two_domains};
+use super::support::{Bench, context, descriptor, level, reg};
 
 /// Runs CCMD; gives CAIG.
 fn by_ccmd(bench: &Bench, command: u64) -> u64 {
@@ -178,8 +68,6 @@ fn s6_5_1_2_what_cannot_be_done_is_told() {
     let too_wide = (bench.get64(reg::CAP) >> 48 & 0x3F) + 1;
     assert_eq!(by_iotlb(&bench, IOVA | too_wide, 3 << 60 | Bench::DOMAIN << 32), 0, "AM beyond MAMV");
 }
-
-// By the queue.
 
 #[test]
 fn s6_5_2_descriptors_are_done_in_order_and_the_head_follows() {
@@ -360,102 +248,6 @@ fn s6_5_2_9_a_masked_completion_event_waits() {
     assert_eq!(bench.messages(), []);
 }
 
-/// Submits a bad descriptor: the queue stops at it, says why, and goes on once software has replaced it.
-#[track_caller]
-fn refused(bench: &Bench, bad: [u64; 4], information: u64) {
-    let (at, word) = (bench.get64(reg::IQT), bench.page());
-    bench.submit(&[bad, descriptor::wait_status(word, 1)]);
-    assert_eq!(bench.get(reg::FSTS) & reg::IQE, reg::IQE, "{bad:x?}");
-    assert_eq!(bench.get64(reg::IQH), at, "the head stays at {bad:x?}");
-    assert_eq!(bench.get64(reg::IQERCD) & 0xF, information, "{bad:x?}");
-    assert_eq!(bench.load(word), 0);
-    for (index, value) in descriptor::wait_fence()[..bench.stride() as usize / 8].iter().enumerate() {
-        bench.store(bench.queue + at + 8 * index as u64, *value);
-    }
-    bench.set(reg::FSTS, reg::IQE);
-    assert_eq!(bench.load(word), 1, "the queue goes on behind {bad:x?}");
-}
-
-#[test]
-fn s6_5_2_10_descriptors_that_there_are_not() {
-    let (bench, _) = Bench::translating();
-    for bad in [0, 0xA, 0xF, 2 | 1 << 9, 6 | 3 << 4, 7 | 3 << 4, 3, 8, 9] {
-        refused(&bench, [bad, 0, 0, 0], 3);
-    }
-}
-
-#[test]
-fn s6_5_2_10_every_reserved_bit_is_refused() {
-    let (bench, _) = Bench::translating();
-    // Type, a valid descriptor of it, and its reserved bits, low and high.
-    let bits = |high: u32, low: u32| (u64::MAX >> (63 - high)) & (u64::MAX << low);
-    let cases = [
-        (descriptor::context_global(), bits(8, 6) | bits(15, 12) | bits(63, 50), u64::MAX),
-        (descriptor::iotlb_global(), 1 << 8 | bits(15, 12) | bits(63, 32), bits(11, 7)),
-        (descriptor::interrupts_global(), bits(8, 5) | bits(26, 12) | bits(63, 48), u64::MAX),
-        (descriptor::wait_fence(), bits(8, 7) | bits(31, 12), bits(1, 0)),
-    ];
-    for (valid, low, high) in cases {
-        for bit in 0..64 {
-            if low >> bit & 1 == 1 {
-                refused(&bench, [valid[0] | 1 << bit, valid[1], 0, 0], 4);
-            }
-            if high >> bit & 1 == 1 {
-                refused(&bench, [valid[0], valid[1] | 1 << bit, 0, 0], 4);
-            }
-        }
-    }
-}
-
-#[test]
-fn s6_5_2_10_granularities_and_masks_without_meaning() {
-    let (bench, _) = Bench::translating();
-    refused(&bench, [1, 0, 0, 0], 4);
-    refused(&bench, [2, 0, 0, 0], 4);
-    let too_wide = (bench.get64(reg::CAP) >> 48 & 0x3F) + 1;
-    refused(&bench, descriptor::iotlb_pages(Bench::DOMAIN, IOVA, too_wide), 4);
-    let too_many = (bench.get64(reg::ECAP) >> 20 & 0xF) + 1;
-    if too_many < 32 {
-        refused(&bench, descriptor::interrupts(0, too_many), 4);
-    }
-}
-
-#[test]
-fn s6_5_2_10_a_tail_beyond_the_queue_stops_it_at_once() {
-    let (bench, _) = Bench::translating();
-    bench.set(reg::IQT, 0x1000);
-    assert_eq!(bench.get(reg::FSTS) & reg::IQE, reg::IQE);
-    assert_eq!(bench.get64(reg::IQERCD) & 0xF, 1);
-    assert_eq!(bench.get64(reg::IQH), 0);
-}
-
-#[test]
-fn s6_5_2_10_a_queue_that_is_no_memory() {
-    let bench = Bench::legacy();
-    bench.set64(reg::IQA, Bench::NOWHERE);
-    bench.command(reg::QIE, true);
-    bench.set(reg::IQT, 16);
-    assert_eq!(bench.get(reg::FSTS) & reg::IQE, reg::IQE);
-    assert_eq!(bench.get64(reg::IQERCD) & 0xF, 2);
-}
-
-#[test]
-fn s6_5_2_11_a_wait_tells_of_everything_before_it() {
-    let (bench, tables, others) = two_domains();
-    let words = bench.page();
-    tables.map(IOVA, 0x7000 | RW);
-    others.map(IOVA, 0x8000 | RW);
-    bench.submit(&[
-        descriptor::iotlb_domain(Bench::DOMAIN),
-        descriptor::iotlb_domain(OTHER_DOMAIN),
-        descriptor::wait_status(words, 1),
-        descriptor::wait_status(words + 4, 2),
-    ]);
-    assert_eq!(bench.load(words), 2 << 32 | 1);
-    assert_eq!(bench.read(IOVA), Ok(0x7000));
-    assert_eq!(bench.read_as(OTHER, IOVA), Ok(0x8000));
-}
-
 #[test]
 fn s6_5_3_3_what_linux_flushes_after_a_context_change_suffices() {
     let (bench, tables, others) = two_domains();
@@ -464,44 +256,4 @@ fn s6_5_3_3_what_linux_flushes_after_a_context_change_suffices() {
     bench.invalidate(descriptor::context_device(Bench::DOMAIN, Bench::DEVICE.0, 0));
     bench.invalidate(descriptor::iotlb_domain(Bench::DOMAIN));
     assert_eq!(bench.read(IOVA), Ok(0x6000));
-}
-
-#[test]
-fn s6_6_a_root_pointer_counts_once_it_is_set() {
-    let (bench, _, _) = two_domains();
-    let root = bench.page();
-    bench.set64(reg::RTADDR, root);
-    bench.invalidate(descriptor::context_global());
-    bench.invalidate(descriptor::iotlb_global());
-    assert_eq!(bench.read(IOVA), Ok(0x5000), "not by the register alone");
-    bench.command(reg::SRTP, true);
-    assert!(bench.status(reg::SRTP));
-    bench.invalidate(descriptor::context_global());
-    bench.invalidate(descriptor::iotlb_global());
-    assert_eq!(bench.read(IOVA), Err(0x01));
-}
-
-#[test]
-fn s6_7_an_interrupt_table_pointer_counts_once_it_is_set() {
-    let bench = Bench::legacy();
-    bench.start_queue(false);
-    bench.remap_interrupts(false);
-    bench.set_interrupt(2, [1 | 0x31 << 16, 0]);
-    let vector = || bench.interrupt(0xFEE0_0050, 0).map(|message| message.data);
-    assert_eq!(vector(), Ok(0x31));
-    bench.set64(reg::IRTA, bench.page() | 7);
-    bench.invalidate(descriptor::interrupts_global());
-    assert_eq!(vector(), Ok(0x31), "not by the register alone");
-    bench.command(reg::SIRTP, true);
-    assert!(bench.status(reg::SIRTP));
-    bench.invalidate(descriptor::interrupts_global());
-    assert_eq!(vector(), Err(0x22));
-}
-
-#[test]
-fn s6_8_there_is_no_write_buffer_to_flush() {
-    let bench = Bench::legacy();
-    assert_eq!(bench.get64(reg::CAP) >> 4 & 1, 0, "RWBF");
-    bench.command(reg::WBF, true);
-    assert!(!bench.status(reg::WBF), "done at once");
 }

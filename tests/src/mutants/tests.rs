@@ -23,11 +23,9 @@ fn every_mutant_names_a_test_that_there_is() {
         let text = read(&path);
         assert!(text.contains(&format!("fn {test}(")), "{name}: no test {test} in {}", path.display());
         // The module must be one: a file that nothing includes has no tests.
-        if let Some(module) = path.file_stem().filter(|_| killed_by.target.is_none()) {
-            let parent = path.parent().unwrap().with_extension("rs");
-            let parent = if workspace().join(&parent).is_file() { read(parent) } else { String::new() };
-            let declared = format!("mod {};", module.to_string_lossy());
-            assert!(parent.contains(&declared), "{name}: nothing has `{declared}`");
+        if let Some((parent, module)) = killed_by.declaration() {
+            let declared = format!("mod {module};");
+            assert!(read(&parent).contains(&declared), "{name}: {} has no `{declared}`", parent.display());
         }
     }
 }
@@ -70,5 +68,7 @@ fn tests_are_found_where_modules_are() {
     let place = |test: Test| test.place();
     assert_eq!(place(Test::unit("iommu", "a::b::tests::c")), ("c", "iommu/src/a/b/tests.rs".into()));
     assert_eq!(place(Test::unit("portcullis", "a::tests::c")), ("c", "vmm/src/a/tests.rs".into()));
+    assert_eq!(place(Test::unit("iommu", "a::b_tests::c")), ("c", "iommu/src/a/b/tests.rs".into()));
     assert_eq!(place(Test::integration("pci", "whole", "c")), ("c", "pci/tests/whole.rs".into()));
+    assert_eq!(place(Test::integration("pci", "whole", "a::c")), ("c", "pci/tests/whole/a.rs".into()));
 }

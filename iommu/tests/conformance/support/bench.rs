@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use iommu::{
-    Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MsiMessage, Platform, Request, SourceId,
-    Unit,
+    Access, Blocked, Capabilities, EntryRange, Feature, GuestAddress, Iova, MsiMessage, Platform, Profile,
+    Request, SourceId, Unit,
 };
 use vm_memory::{Bytes, GuestMemoryMmap};
 
 use super::descriptor::{self, Descriptor};
 
-use super::reg::{CAP, FSTS, GCMD, GSTS, IQA, IQT, IRE, IRTA, PFO, QIE, RTADDR, SIRTP, SRTP, TE};
-use super::{Tables, context};
+use super::reg::{
+    CAP, FSTS, GCMD, GSTS, IQA, IQE, IQERCD, IQH, IQT, IRE, IRTA, PFO, QIE, RTADDR, SIRTP, SRTP, TE,
+};
+use super::{Tables, context, scalable};
 
 pub(crate) type Memory = Arc<GuestMemoryMmap<()>>;
 
@@ -53,6 +55,27 @@ impl Record {
     /// T1 and T2.
     pub(crate) const fn kind(self) -> (u64, u64) {
         (self.0[1] >> 62 & 1, self.0[1] >> 28 & 1)
+    }
+}
+
+/// A bench in scalable mode.
+pub(crate) struct Scalable {
+    pub(crate) bench: Rc<Bench>,
+    /// The PASID directory of [`Bench::DEVICE`].
+    pub(crate) directory: u64,
+}
+
+impl Scalable {
+    /// Gives requests without PASID, which are those of PASID 0, an address space.
+    pub(crate) fn set(&self, entry: [u64; 8]) {
+        self.set_pasid(0, entry);
+    }
+
+    /// Gives a PASID an address space. What the unit knew before is forgotten.
+    pub(crate) fn set_pasid(&self, pasid: u64, entry: [u64; 8]) {
+        self.bench.set_pasid(self.directory, pasid, entry);
+        self.bench.invalidate(descriptor::pasid_global());
+        self.bench.invalidate(descriptor::iotlb_global());
     }
 }
 
@@ -105,6 +128,29 @@ impl Bench {
         (bench, tables)
     }
 
+    /// A unit with everything that software could find, in scalable mode and with a wide queue.
+    /// [`Self::DEVICE`] may do everything; its PASIDs have no entries yet.
+    pub(crate) fn scalable() -> Scalable {
+        Self::scalable_with(Self::everything(48))
+    }
+
+    /// All that a unit can do, for addresses of `width` bits.
+    pub(crate) fn everything(width: u8) -> Capabilities {
+        Capabilities::builder(Profile::Full, width).with(Feature::NoWrite).build().expect("it is possible")
+    }
+
+    pub(crate) fn scalable_with(capabilities: Capabilities) -> Scalable {
+        let has = |feature, bit| if capabilities.has(feature) { bit } else { 0 };
+        let bits = has(Feature::DeviceTlb, scalable::DTE)
+            | has(Feature::Pasid, scalable::PASIDE)
+            | has(Feature::PageRequests, scalable::PRE);
+        let bench = Self::new(capabilities);
+        let directory = bench.set_scalable_context(Self::DEVICE, bits);
+        bench.translate(1);
+        bench.start_queue(true);
+        Scalable { bench, directory }
+    }
+
     // Memory.
 
     /// A fresh page of zeros.
@@ -126,7 +172,7 @@ impl Bench {
         self.memory.store(value, GuestAddress(address), Ordering::SeqCst).expect("memory");
     }
 
-    fn store_all(&self, address: u64, words: &[u64]) {
+    pub(crate) fn store_all(&self, address: u64, words: &[u64]) {
         for (index, word) in words.iter().enumerate() {
             self.store(address + 8 * index as u64, *word);
         }
@@ -245,6 +291,22 @@ impl Bench {
         let word = self.page();
         self.submit(&[descriptor, descriptor::wait_status(word, 0xD09E)]);
         assert_eq!(self.load(word), 0xD09E, "the wait behind the invalidation completes");
+    }
+
+    /// Submits a bad descriptor: the queue stops at it, says why, and goes on once software has replaced it.
+    #[track_caller]
+    pub(crate) fn refused(&self, bad: [u64; 4], information: u64) {
+        let (at, word) = (self.get64(IQT), self.page());
+        self.submit(&[bad, descriptor::wait_status(word, 1)]);
+        assert_eq!(self.get(FSTS) & IQE, IQE, "{bad:x?}");
+        assert_eq!(self.get64(IQH), at, "the head stays at {bad:x?}");
+        assert_eq!(self.get64(IQERCD) & 0xF, information, "{bad:x?}");
+        assert_eq!(self.load(word), 0);
+        for (index, value) in descriptor::wait_fence()[..self.stride() as usize / 8].iter().enumerate() {
+            self.store(self.queue + at + 8 * index as u64, *value);
+        }
+        self.set(FSTS, IQE);
+        assert_eq!(self.load(word), 1, "the queue goes on behind {bad:x?}");
     }
 
     // Faults.

@@ -3,8 +3,10 @@
 
 mod bench;
 pub(crate) mod descriptor;
+pub(crate) mod device;
 pub(crate) mod reg;
+pub(crate) mod stages;
 mod tables;
 
-pub(crate) use bench::Bench;
-pub(crate) use tables::{Tables, context, level};
+pub(crate) use bench::{Bench, Scalable};
+pub(crate) use tables::{Tables, context, level, scalable};

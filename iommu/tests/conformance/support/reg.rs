@@ -22,6 +22,19 @@ pub(crate) const IEADDR: u64 = 0xA8;
 pub(crate) const IEUADDR: u64 = 0xAC;
 pub(crate) const IQERCD: u64 = 0xB0;
 pub(crate) const IRTA: u64 = 0xB8;
+pub(crate) const PMEN: u64 = 0x64;
+pub(crate) const PLMBASE: u64 = 0x68;
+pub(crate) const PLMLIMIT: u64 = 0x6C;
+pub(crate) const PHMBASE: u64 = 0x70;
+pub(crate) const PHMLIMIT: u64 = 0x78;
+pub(crate) const PQH: u64 = 0xC0;
+pub(crate) const PQT: u64 = 0xC8;
+pub(crate) const PQA: u64 = 0xD0;
+pub(crate) const PRS: u64 = 0xDC;
+pub(crate) const PECTL: u64 = 0xE0;
+pub(crate) const PEDATA: u64 = 0xE4;
+pub(crate) const PEADDR: u64 = 0xE8;
+pub(crate) const PEUADDR: u64 = 0xEC;
 
 /// Bits of GCMD and GSTS.
 pub(crate) const TE: u32 = 1 << 31;
@@ -40,3 +53,5 @@ pub(crate) const IQE: u32 = 1 << 4;
 /// Bits of the event control registers.
 pub(crate) const IM: u32 = 1 << 31;
 pub(crate) const IP: u32 = 1 << 30;
+pub(crate) const ICE: u32 = 1 << 5;
+pub(crate) const ITE: u32 = 1 << 6;
