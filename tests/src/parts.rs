@@ -116,8 +116,9 @@ impl Parts {
             return Ok(folder);
         }
         std::fs::create_dir_all(&parts).map_err(file_error("cannot create", &parts))?;
-        let _lock = Lock::take(&self.cache.join("fetch.lock"), "another run is filling the cache")
-            .map_err(file_error("cannot lock", &self.cache))?;
+        let lock = parts.join(format!("{name}.lock"));
+        let _lock = Lock::take(&lock, &format!("another run is making {name}"))
+            .map_err(file_error("cannot lock", &lock))?;
         if let Some(folder) = folder_in_use(&parts, &current) {
             return Ok(folder);
         }

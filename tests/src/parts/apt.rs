@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{OVERRIDES, PartError, Result, file_error};
+use crate::lock::Lock;
 
 /// The release packages come from.
 const RELEASE: &str = "bookworm";
@@ -32,7 +33,7 @@ const DEBIAN_RELEASES: [&str; 10] = [
     "unstable",
 ];
 
-/// `apt-get` with a configuration, package lists and archives of our own.
+/// `apt-get` with a configuration, package lists and archives of our own. One process at a time uses these folders.
 pub(super) struct Apt {
     folder: PathBuf,
 }
@@ -46,6 +47,7 @@ impl Apt {
             std::fs::create_dir_all(&path).map_err(file_error("cannot create", &path))?;
         }
         let apt = Self { folder };
+        let _lock = apt.lock()?;
         // No package counts as installed, so that everything needed is fetched, down to the C library.
         apt.write("status", "")?;
         apt.write("apt.conf", &apt.configuration()?)?;
@@ -76,6 +78,7 @@ impl Apt {
     }
 
     fn behind(&self, release: &str, name: &str) -> Result<String> {
+        let _lock = self.lock()?;
         self.update()?;
         let release = format!("APT::Default-Release={release}");
         let output = self.run("apt-cache", &["-o", &release, "depends", name], &self.folder)?;
@@ -90,6 +93,7 @@ impl Apt {
     }
 
     fn fetch(&self, packages: &[&str], action: &[&str], to: &Path) -> Result<String> {
+        let _lock = self.lock()?;
         self.update()?;
         let archives = self.folder.join("archives");
         super::remove_folder(&archives)?;
@@ -111,6 +115,11 @@ impl Apt {
         }
         super::remove_folder(&archives)?;
         version.ok_or_else(|| PartError::Unavailable(format!("apt-get brought no package {}", packages[0])))
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        Lock::take(&self.folder.join("lock"), "another run is fetching packages")
+            .map_err(file_error("cannot lock", &self.folder))
     }
 
     /// Fetches the package lists, once per hour at most unless there are other sources now.

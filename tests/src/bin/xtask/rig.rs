@@ -188,7 +188,9 @@ fn fetch() -> anyhow::Result<()> {
     let parts = Parts::open()?;
     parts.qemu()?;
     parts.busybox()?;
-    parts.kernel(Kernel::Debian)?;
+    for kernel in [Kernel::Debian, Kernel::Newest, Kernel::Iommufd] {
+        parts.kernel(kernel)?;
+    }
     println!("everything is in {}", parts.folder().display());
     Ok(())
 }

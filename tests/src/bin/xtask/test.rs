@@ -1,10 +1,12 @@
 //! `cargo xtask test`: everything that can be tested in minutes, or with `--all` everything.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tests::program::{target_folder, workspace};
 use tests::skip;
 
@@ -18,6 +20,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         step("format", cargo(&["fmt", "--all", "--check"]))?;
+        let _fetching = self.all.then(fetch_parts).transpose()?;
         step(
             "clippy",
             cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -80,6 +83,33 @@ impl Test {
         let rig = rig.env(skip::VARIABLE, skipped).status()?.success();
         let word = |passed| if passed { "passed" } else { "FAILED" };
         Ok((quick && rig, format!("Summary: tests {}, rig {}", word(quick), word(rig))))
+    }
+}
+
+/// What the rig needs is fetched, and one kernel built, while other tests run: that build alone takes minutes.
+/// What goes wrong here is met again, and reported, by the session that needs the missing part.
+fn fetch_parts() -> anyhow::Result<Background> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let child = Command::new("nice")
+        .args(["-n", "19"])
+        .arg(program)
+        .args(["rig", "fetch"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("cannot start fetching what the rig needs")?;
+    Ok(Background(child))
+}
+
+/// A program that ends with this one at the latest, and all that it started.
+struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Not yet waited for, so the number is still its own.
+        kill_process_group(Pid::from_child(&self.0), Signal::KILL).ok();
+        self.0.wait().ok();
     }
 }
 
