@@ -1,12 +1,14 @@
 //! The only way from a device to guest memory and to the guest's interrupt controllers.
 
 mod requests;
+mod services;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use iommu::{Blocked, Iova, MsiMessage, SourceId};
+use iommu::{Blocked, Iova, MsiMessage, SourceId, TranslationError};
 use pci::Location;
 pub use requests::{Attributes, Requests};
+pub use services::PageWish;
 use vm_memory::AtomicAccess;
 
 use crate::{GuestRam, InterruptSource, MsiSink};
@@ -32,6 +34,9 @@ pub enum DmaError {
     /// The remapping unit refused.
     #[error(transparent)]
     Blocked(#[from] Blocked),
+    /// The unit did not translate.
+    #[error(transparent)]
+    Untranslated(#[from] TranslationError),
     /// Nothing that a device may reach is at this address.
     #[error("No memory at {0:#x}")]
     Unreachable(u64),

@@ -74,6 +74,11 @@ impl EmulatedFunction {
         self.endpoint.translation_services()
     }
 
+    /// Shows how an answer to page requests was wrong, if it was.
+    pub(crate) fn show_page_response(&self, expected: bool, failure: bool) {
+        self.endpoint.show_page_response(expected, failure);
+    }
+
     /// Sends the message of `vector`, if messages are on; keeps it pending while it is masked.
     pub(crate) fn raise(&self, vector: u16) {
         if let Delivery::Send(message) = self.endpoint.raise(vector) {

@@ -16,7 +16,7 @@ pub mod vfio;
 mod virtio;
 
 pub use bus::{EMPTY_BUS, MmioDevice, PortDevice, PortRange};
-pub use bus_master::{Attributes, BusMaster, DmaError, Remapping, Requests, VtdUnit};
+pub use bus_master::{Attributes, BusMaster, DmaError, PageWish, Remapping, Requests, VtdUnit};
 pub use edu::Edu;
 pub use interrupt::{InterruptLine, InterruptSource, MsiSink};
 pub use probe::{Probe, ProbeError};

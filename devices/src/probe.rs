@@ -9,6 +9,7 @@
 //! | 0x00 | RO | identification, 0x424F5250 (`PROB`) |
 //! | 0x04 | RO | version, 1 |
 //! | 0x08 | RO | bytes of buffer |
+//! | 0x0C | RO | translations that the device can hold |
 //! | 0x10 | RO | status: bit 0 a run is under way; bit 1 the last one could not read its script, or write to it |
 //! | 0x14 | RO | commands that the last run has finished |
 //! | 0x18 | WO | doorbell: 1 runs the command block in the registers, 2 the script, 4 stops what is running |
@@ -17,6 +18,20 @@
 //! | 0x28 | RW | script: number of command blocks |
 //! | 0x2C | RW | script: what the requests carry that read and write it (bits 2:0 as in a command's flags) |
 //! | 0x30 | RW | script: their PASID |
+//! | 0x34 | RW | how invalidations are answered: 0 as they must, 1 wrongly, 2 not at all; the last two forget nothing |
+//! | 0x38 | RW | milliseconds the device waits for the answer to a page request, 5000 after power-on, at most 60000 |
+//! | 0x40 | RO | translations it holds |
+//! | 0x44 | RO | invalidations that have come |
+//! | 0x48 | RO | the last of them: address (64 bits) |
+//! | 0x50 | RO | the last of them: size in bytes (64 bits), 0 for everything |
+//! | 0x58 | RO | the last of them: bit 31 with PASID, bit 30 every PASID, 19:0 PASID |
+//! | 0x5C | RO | requests by a translation that it held |
+//! | 0x60 | RO | translation requests |
+//! | 0x64 | RO | page requests |
+//! | 0x68 | RO | page responses not yet taken, of which the oldest is |
+//! | 0x6C | RO | bit 31 there is one, 15:12 response code, 8:0 group |
+//! | 0x70 | RO | bit 31 with PASID, 19:0 PASID |
+//! | 0x74 | WO | takes the oldest page response |
 //! | 0x80 | RW | a command block (its answer RO) |
 //! | 0x10000 | RW | the buffer |
 //!
@@ -28,9 +43,9 @@
 //! | offset | bits | meaning |
 //! |---|---|---|
 //! | 0x00 | 32 | operation |
-//! | 0x04 | 32 | flags: bit 0 with PASID, 1 privileged, 2 execute, 3 translated; 8 immediate, 9 a script goes on if this fails |
+//! | 0x04 | 32 | flags: bit 0 with PASID, 1 privileged, 2 execute, 3 translated, 4 by translations of the device's own, 5 asking for missing pages; 8 immediate, 9 a script goes on if this fails, 10 no-write; 12 page to read, 13 page to write, 14 last of the group, 15 wait for the answer |
 //! | 0x08 | 32 | PASID |
-//! | 0x0C | 32 | MSI-X vector |
+//! | 0x0C | 32 | MSI-X vector, or page request group |
 //! | 0x10 | 64 | address |
 //! | 0x18 | 32 | length in bytes |
 //! | 0x1C | 32 | offset in the buffer |
@@ -40,37 +55,59 @@
 //! | 0x38 | 64 | what is added to the address from one repetition to the next |
 //! | 0x40 | 32 | answer: status, written last |
 //! | 0x44 | 32 | answer: the reason, of a request that was blocked |
-//! | 0x48 | 64 | answer: the first 8 bytes read, or what an AtomicOp found |
+//! | 0x48 | 64 | answer: the first 8 bytes read, what an AtomicOp found, where a translation leads, or a response code |
+//! | 0x50 | 64 | answer: for how many bytes a translation holds |
 //! | 0x58 | 64 | answer: nanoseconds of all repetitions |
 //! | 0x60 | 64 | answer: nanoseconds of the shortest |
 //! | 0x68 | 64 | answer: nanoseconds of the longest |
 //! | 0x70 | 32 | answer: repetitions that succeeded |
+//! | 0x74 | 32 | answer: what a translation permits: bit 0 read, 1 write, 2 execute; 3 privileged, 4 only untranslated |
 //!
 //! Operations: 0 nothing, 1 read into the buffer (with *immediate*, into nothing), 2 write from the buffer (with
 //! *immediate*, the operand over and over), 3 fetch-and-add, 4 swap, 5 compare-and-swap (4 or 8 bytes), 6 send the
-//! interrupt of an MSI-X vector. A write of 4 bytes to the interrupt range is an interrupt, too, of any kind the guest
+//! interrupt of an MSI-X vector, 7 a translation request, whose answer is kept, 8 a page request, 9 forget all
+//! translations. A write of 4 bytes to the interrupt range is an interrupt, too, of any kind the guest
 //! likes. A read of no bytes is a zero-length read.
 //!
 //! Statuses: 0 not done yet, 1 done, 2 malformed command, 3 bus mastering or a capability is not enabled, 4 blocked by
-//! the remapping unit, 5 nothing at this address, 6 not an interrupt request, 7 stopped.
+//! the remapping unit, 5 nothing at this address, 6 not an interrupt request, 7 stopped, 8 translation: unsupported
+//! request, 9 translation: completer abort, 10 the translation does not permit it, 11 page response: invalid request,
+//! 12 page response: failure, 13 no page response in time, 14 more page requests than software allows, 15 the
+//! translation was taken back again and again.
+//!
+//! A request *by translations of the device's own* goes to the address that a translation request gave, as a translated
+//! request without PASID. The device holds 64 translations and gives them up when they are invalidated, when ATS is
+//! disabled, and at reset; an invalidation waits for requests that use what it names. Where a translation does not
+//! permit what is needed, the command fails, or *asks for the page*: a page request of a group of its own, the wait for
+//! the answer, and another translation request.
 //!
 //! Where this differs from devices that one can buy: `AtomicOps` need no enabling in Device Control 2.
 
+mod cached;
 mod command;
 mod engine;
+mod pages;
 mod registers;
+mod translations;
 mod worker;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use iommu::{
+    DeviceTlb, DeviceTlbInvalidation, DeviceTlbScope, InvalidationCompletion, PageResponse, Pasid, SourceId,
+};
 use pci::{
     BAR_COUNT, Bar, BarKind, BarRange, EndpointBuilder, EndpointError, ExpressKind, Function, Identity,
 };
 
+use self::command::response_code;
+use self::pages::Pages;
 use self::registers::{Effect, Job, Registers, at, status};
+use self::translations::Translations;
 use crate::BusMaster;
 use crate::emulated::EmulatedFunction;
 
@@ -92,6 +129,10 @@ const VECTORS: u16 = 8;
 
 const BUFFER_BASE: u64 = 0x1_0000;
 const BUFFER_SIZE: usize = 0x1_0000;
+/// Translations it can hold.
+const TRANSLATIONS: usize = 64;
+/// Page requests it can have unanswered.
+const PAGE_CAPACITY: u32 = 64;
 
 /// Why a probe cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +160,21 @@ struct Inner {
     bell: Condvar,
     /// Grows with each job, stop and reset. A worker whose run is another's has been stopped.
     run: AtomicU64,
+    translations: RwLock<Translations>,
+    pages: Mutex<Pages>,
+    /// Rings when a page response has come.
+    answered: Condvar,
+    counters: Mutex<Counters>,
+}
+
+/// What has happened since power-on or reset.
+#[derive(Clone, Copy, Default)]
+struct Counters {
+    hits: u32,
+    misses: u32,
+    page_requests: u32,
+    invalidations: u32,
+    last: Option<DeviceTlbInvalidation>,
 }
 
 struct State {
@@ -138,14 +194,22 @@ impl Probe {
             .power_management()?
             .express(kind, true)?
             .msix(VECTORS, (MSIX_BAR, 0), (MSIX_BAR, MSIX_PENDING))?
-            .pasid()?;
+            .ats()?
+            .pasid()?
+            .page_requests(PAGE_CAPACITY)?;
         let inner = Arc::new(Inner {
             function: EmulatedFunction::new(builder.build(), master),
             buffer: Mutex::new(vec![0; BUFFER_SIZE].into()),
             state: Mutex::new(State { registers: Registers::new(), job: None, gone: false }),
             bell: Condvar::new(),
             run: AtomicU64::new(0),
+            translations: RwLock::default(),
+            pages: Mutex::default(),
+            answered: Condvar::new(),
+            counters: Mutex::default(),
         });
+        let device: Arc<dyn DeviceTlb> = inner.clone();
+        inner.function.master().register(&device);
         let worker = {
             let inner = inner.clone();
             let builder = std::thread::Builder::new().name("probe".into());
@@ -173,6 +237,7 @@ impl Function for Probe {
         if self.inner.function.config_write(offset, data) {
             self.reset();
         }
+        self.inner.follow_services();
     }
 
     fn bars(&self) -> [Option<BarRange>; BAR_COUNT] {
@@ -204,6 +269,9 @@ impl Function for Probe {
         self.inner.function.reset();
         self.inner.stop(|state| state.registers = Registers::new());
         self.inner.buffer().fill(0);
+        self.inner.translations().clear();
+        self.inner.pages().clear();
+        self.inner.count(|counters| *counters = Counters::default());
     }
 }
 
@@ -215,9 +283,8 @@ impl Inner {
                 *byte = *stored;
             }
         } else if is_register(offset, data.len()) {
-            let state = self.state();
             for (bytes, offset) in data.chunks_exact_mut(4).zip((offset..).step_by(4)) {
-                bytes.copy_from_slice(&state.registers.get(offset).to_le_bytes());
+                bytes.copy_from_slice(&self.register(offset).to_le_bytes());
             }
         }
     }
@@ -236,7 +303,40 @@ impl Inner {
         }
     }
 
+    fn register(&self, offset: u64) -> u32 {
+        // Copied: whoever counts may hold other locks.
+        let counters = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = counters.last;
+        match offset {
+            at::TRANSLATIONS => {
+                self.translations.read().unwrap_or_else(PoisonError::into_inner).count() as u32
+            }
+            at::INVALIDATIONS => counters.invalidations,
+            at::INVALIDATION_IOVA => last.map_or(0, |what| what.iova.0 as u32),
+            at::INVALIDATION_IOVA_HIGH => last.map_or(0, |what| (what.iova.0 >> 32) as u32),
+            at::INVALIDATION_SIZE => last.and_then(|what| what.size).unwrap_or(0) as u32,
+            at::INVALIDATION_SIZE_HIGH => (last.and_then(|what| what.size).unwrap_or(0) >> 32) as u32,
+            at::INVALIDATION_SCOPE => match last.map(|what| what.scope) {
+                None | Some(DeviceTlbScope::WithoutPasid) => 0,
+                Some(DeviceTlbScope::Pasid(pasid)) => with_pasid(Some(pasid)),
+                Some(DeviceTlbScope::EveryPasid) => 3 << 30,
+            },
+            at::HITS => counters.hits,
+            at::MISSES => counters.misses,
+            at::PAGE_REQUESTS => counters.page_requests,
+            at::RESPONSES => self.pages().answers().0 as u32,
+            at::RESPONSE => self.pages().answers().1.map_or(0, |response| {
+                1 << 31 | response_code(response.code) << 12 | u32::from(response.group)
+            }),
+            at::RESPONSE_PASID => self.pages().answers().1.map_or(0, |response| with_pasid(response.pasid)),
+            _ => self.state().registers.get(offset),
+        }
+    }
+
     fn write_register(&self, offset: u64, value: u32) {
+        if offset == at::POP {
+            self.pages().pop();
+        }
         let mut state = self.state();
         match state.registers.write(offset, value) {
             Effect::None => {}
@@ -289,6 +389,34 @@ impl Inner {
         }
     }
 
+    /// What software has disabled is given up.
+    fn follow_services(&self) {
+        let services = self.function.translation_services();
+        if !services.translations {
+            self.translations().clear();
+        }
+        if services.page_requests == 0 {
+            self.pages().give_up();
+        }
+    }
+
+    /// How long to wait for the answer to a page request.
+    fn patience(&self) -> Duration {
+        self.state().registers.patience()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
+        change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn translations(&self) -> RwLockWriteGuard<'_, Translations> {
+        self.translations.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -296,6 +424,34 @@ impl Inner {
     fn buffer(&self) -> MutexGuard<'_, Box<[u8]>> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl DeviceTlb for Inner {
+    fn source_id(&self) -> SourceId {
+        self.function.master().source_id()
+    }
+
+    fn invalidate(&self, what: &DeviceTlbInvalidation) -> InvalidationCompletion {
+        let completion = self.state().registers.invalidation_answer();
+        if completion == InvalidationCompletion::Done {
+            // Waits for requests by what is held.
+            self.translations().invalidate(what);
+        }
+        self.count(|counters| {
+            counters.invalidations = counters.invalidations.wrapping_add(1);
+            counters.last = Some(*what);
+        });
+        completion
+    }
+
+    fn page_response(&self, response: &PageResponse) {
+        self.take_response(response);
+    }
+}
+
+/// A PASID as the registers show it.
+fn with_pasid(pasid: Option<Pasid>) -> u32 {
+    pasid.map_or(0, |pasid| 1 << 31 | pasid.0)
 }
 
 /// Whether an access is to registers, in a size they take.

@@ -33,8 +33,8 @@ impl Attributes {
 /// A way to send requests of one kind.
 #[derive(Clone, Copy)]
 pub struct Requests<'a> {
-    master: &'a BusMaster,
-    attributes: Attributes,
+    pub(super) master: &'a BusMaster,
+    pub(super) attributes: Attributes,
 }
 
 impl<'a> Requests<'a> {

@@ -1,5 +1,9 @@
 //! The registers of BAR 0 below the buffer.
 
+use std::time::Duration;
+
+use iommu::InvalidationCompletion;
+
 use super::command::{ANSWER, BLOCK_SIZE, Flags};
 
 /// Bytes of registers.
@@ -8,12 +12,16 @@ pub(super) const SIZE: u64 = 0x100;
 /// `PROB`.
 const IDENTIFICATION: u32 = 0x424F_5250;
 const VERSION: u32 = 1;
+/// Milliseconds the device waits for the answer to a page request, if nothing else is said, and at most.
+const PATIENCE: u32 = 5_000;
+const MOST_PATIENCE: u32 = 60_000;
 
 /// Offsets.
 pub(super) mod at {
     pub(crate) const IDENTIFICATION: u64 = 0x00;
     pub(crate) const VERSION: u64 = 0x04;
     pub(crate) const BUFFER_SIZE: u64 = 0x08;
+    pub(crate) const TRANSLATIONS_SIZE: u64 = 0x0C;
     pub(crate) const STATUS: u64 = 0x10;
     pub(crate) const FINISHED: u64 = 0x14;
     pub(crate) const DOORBELL: u64 = 0x18;
@@ -22,6 +30,22 @@ pub(super) mod at {
     pub(crate) const SCRIPT_COUNT: u64 = 0x28;
     pub(crate) const SCRIPT_FLAGS: u64 = 0x2C;
     pub(crate) const SCRIPT_PASID: u64 = 0x30;
+    pub(crate) const INVALIDATION_ANSWER: u64 = 0x34;
+    pub(crate) const PATIENCE: u64 = 0x38;
+    pub(crate) const TRANSLATIONS: u64 = 0x40;
+    pub(crate) const INVALIDATIONS: u64 = 0x44;
+    pub(crate) const INVALIDATION_IOVA: u64 = 0x48;
+    pub(crate) const INVALIDATION_IOVA_HIGH: u64 = 0x4C;
+    pub(crate) const INVALIDATION_SIZE: u64 = 0x50;
+    pub(crate) const INVALIDATION_SIZE_HIGH: u64 = 0x54;
+    pub(crate) const INVALIDATION_SCOPE: u64 = 0x58;
+    pub(crate) const HITS: u64 = 0x5C;
+    pub(crate) const MISSES: u64 = 0x60;
+    pub(crate) const PAGE_REQUESTS: u64 = 0x64;
+    pub(crate) const RESPONSES: u64 = 0x68;
+    pub(crate) const RESPONSE: u64 = 0x6C;
+    pub(crate) const RESPONSE_PASID: u64 = 0x70;
+    pub(crate) const POP: u64 = 0x74;
     pub(crate) const BLOCK: u64 = 0x80;
 }
 
@@ -77,6 +101,8 @@ impl Registers {
         registers.set(at::IDENTIFICATION, IDENTIFICATION);
         registers.set(at::VERSION, VERSION);
         registers.set(at::BUFFER_SIZE, super::BUFFER_SIZE as u32);
+        registers.set(at::TRANSLATIONS_SIZE, super::TRANSLATIONS as u32);
+        registers.set(at::PATIENCE, PATIENCE);
         registers
     }
 
@@ -96,7 +122,7 @@ impl Registers {
     pub(super) fn write(&mut self, offset: u64, value: u32) -> Effect {
         let command = at::BLOCK..at::BLOCK + ANSWER as u64;
         match offset {
-            at::INTERRUPT..=at::SCRIPT_PASID => self.set(offset, value),
+            at::INTERRUPT..=at::PATIENCE => self.set(offset, value),
             _ if command.contains(&offset) => self.set(offset, value),
             at::DOORBELL => return self.ring(value),
             _ => {}
@@ -108,6 +134,20 @@ impl Registers {
     pub(super) fn vector(&self) -> Option<u16> {
         let register = self.get(at::INTERRUPT);
         (register & INTERRUPT_ENABLE != 0).then_some(register as u16)
+    }
+
+    /// How the device is to answer invalidations.
+    pub(super) fn invalidation_answer(&self) -> InvalidationCompletion {
+        match self.get(at::INVALIDATION_ANSWER) {
+            1 => InvalidationCompletion::Malformed,
+            2 => InvalidationCompletion::Silent,
+            _ => InvalidationCompletion::Done,
+        }
+    }
+
+    /// How long the device waits for the answer to a page request.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.get(at::PATIENCE).min(MOST_PATIENCE).into())
     }
 
     fn ring(&mut self, bell: u32) -> Effect {

@@ -9,7 +9,7 @@ fn what_is_read_only_stays_and_the_rest_is_kept() {
     assert_eq!(registers.get(at::IDENTIFICATION), 0x424F_5250);
     assert_eq!(registers.get(at::STATUS), 0);
     let kept: Vec<_> = (0..SIZE).step_by(4).filter(|at| registers.get(*at) == 0x8000_0000).collect();
-    let expected: Vec<_> = (0x1C..0x34).chain(0x80..0xC0).step_by(4).collect();
+    let expected: Vec<_> = (0x1C..0x3C).chain(0x80..0xC0).step_by(4).collect();
     assert_eq!(kept, expected);
 }
 
