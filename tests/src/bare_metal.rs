@@ -64,6 +64,9 @@ impl Case {
             }
             ("pci", "enumeration") => ("128M", format!("{DEVICES} {BEHIND_PORT}")),
             ("probe", _) => ("128M", "--device probe,addr=06.0".into()),
+            ("scalable" | "ats" | "pages", _) => {
+                ("128M", "--device probe,addr=06.0 --iommu-profile full".into())
+            }
             ("smp", _) => ("128M", format!("{DEVICES} --cpus 3")),
             ("virtio", "read_only") => ("128M", "--device virtio-blk,path={disk},readonly=on".into()),
             ("virtio", _) => ("128M", "--device virtio-blk,path={disk}".into()),

@@ -8,3 +8,17 @@ fast::cases!(probe:
     any_address_and_size atomic_operations zero_length_reads interrupts_anywhere pasid_in_legacy_mode
     bursts_stop_at_a_fault scripts
 );
+
+fast::cases!(scalable:
+    address_spaces accessed_and_dirty walks_that_do_not_snoop second_stage_dirty nested privileges context_limits pass_through
+    invalidation_by_pasid first_stage_shapes modes
+);
+
+fast::cases!(ats:
+    answers dirty_by_translation not_allowed held_until_invalidated everything no_answer wrong_answer
+    invalidation_against_a_burst
+);
+
+fast::cases!(pages:
+    a_page_comes many_pages refused no_answer groups overflow not_allowed drain
+);

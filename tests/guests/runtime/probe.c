@@ -15,21 +15,42 @@ void probe_enable_pasids(struct probe probe) {
     pci_write16(probe.bdf, capability + 6, 7);
 }
 
+void probe_enable_translations(struct probe probe) {
+    u16 capability = pci_extended_capability(probe.bdf, PCI_ATS);
+    CHECK(capability != 0);
+    pci_write16(probe.bdf, capability + 6, 1 << 15);
+}
+
+void probe_enable_pages(struct probe probe, u32 allocation) {
+    u16 capability = pci_extended_capability(probe.bdf, PCI_PAGE_REQUESTS);
+    CHECK(capability != 0);
+    pci_write32(probe.bdf, capability + 12, allocation);
+    pci_write16(probe.bdf, capability + 4, 1);
+}
+
 static void wait(struct probe probe) { WAIT_FOR(!(read32(probe.base + PROBE_STATUS) & 1)); }
 
-struct probe_answer probe_run(struct probe probe, struct probe_command command) {
+void probe_start(struct probe probe, struct probe_command command) {
     command.flags |= probe.flags;
     command.pasid = probe.pasid;
     const u32 *words = (const u32 *)&command;
     for (unsigned i = 0; i < sizeof command / 4; i++)
         write32(probe.base + PROBE_BLOCK + 4 * i, words[i]);
     write32(probe.base + PROBE_DOORBELL, 1);
+}
+
+struct probe_answer probe_end(struct probe probe) {
     wait(probe);
     struct probe_answer answer;
     u32 *found = (u32 *)&answer;
     for (unsigned i = 0; i < sizeof answer / 4; i++)
-        found[i] = read32(probe.base + PROBE_BLOCK + sizeof command + 4 * i);
+        found[i] = read32(probe.base + PROBE_BLOCK + sizeof(struct probe_command) + 4 * i);
     return answer;
+}
+
+struct probe_answer probe_run(struct probe probe, struct probe_command command) {
+    probe_start(probe, command);
+    return probe_end(probe);
 }
 
 void probe_script(struct probe probe, struct probe_block *blocks, u32 count) {

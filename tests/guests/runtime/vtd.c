@@ -1,11 +1,12 @@
 #include "vtd.h"
 
-#define QUEUE_ENTRIES 256
+#define QUEUE_WORDS (PAGE_SIZE / 8)
 #define INTERRUPT_ENTRIES_ORDER 7 /* 2^(7 + 1) entries */
 
 struct vtd vtd;
-static u64 (*queue)[2];
-static u32 tail;
+/* Words of descriptors: two each, or four in the wide form, of which the last two are zero. */
+static u64 *queue;
+static u32 tail, descriptor_words;
 
 /* --- Finding and commanding ----------------------------------------------------------------------- */
 
@@ -29,14 +30,19 @@ void vtd_find(void) {
     vtd.root = pages(1);
 }
 
-void vtd_start(void) {
+static void start(bool wide) {
     vtd_find();
     queue = pages(1);
     tail = 0;
+    descriptor_words = wide ? 4 : 2;
     write32(vtd.base + VTD_IQT, 0);
-    write64(vtd.base + VTD_IQA, (u64)queue);
+    write64(vtd.base + VTD_IQA, (u64)queue | (wide ? VTD_WIDE : 0));
     vtd_command(VTD_QUEUE, true);
 }
+
+void vtd_start(void) { start(false); }
+
+void vtd_start_wide(void) { start(true); }
 
 void vtd_command(u32 bit, bool on) {
     u32 one_shot = VTD_ROOT | VTD_ENTRIES;
@@ -88,12 +94,12 @@ void vtd_translate(void) {
 /* --- The invalidation queue ----------------------------------------------------------------------- */
 
 void vtd_submit(u64 low, u64 high) {
-    queue[tail][0] = low;
-    queue[tail][1] = high;
-    tail = (tail + 1) % QUEUE_ENTRIES;
+    for (u32 i = 0; i < descriptor_words; i++)
+        queue[tail + i] = i == 0 ? low : i == 1 ? high : 0;
+    tail = (tail + descriptor_words) % QUEUE_WORDS;
 }
 
-void vtd_kick(void) { write32(vtd.base + VTD_IQT, tail << 4); }
+void vtd_kick(void) { write32(vtd.base + VTD_IQT, tail * 8); }
 
 void vtd_wait(void) {
     static volatile u32 status;

@@ -83,6 +83,9 @@ extern struct vtd {
 
 /* Finds the unit in the DMAR and turns its invalidation queue on. */
 void vtd_start(void);
+/* The same with descriptors of 256 bits, which scalable mode needs. */
+void vtd_start_wide(void);
+enum { VTD_WIDE = 1 << 11 };
 /* The same without the queue, for register-based invalidation. */
 void vtd_find(void);
 
