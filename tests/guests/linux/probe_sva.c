@@ -23,6 +23,12 @@
 #define WITH_PASID 1
 #define STATUS 0x10
 #define DOORBELL 0x18
+#define DOORBELL_BLOCK 1
+#define DOORBELL_STOP 4
+/* What /dev/probe_sva can be asked for, each with a block. */
+#define PROBE_SVA_RUN _IO('P', 0)
+#define PROBE_SVA_START _IO('P', 1)
+#define PROBE_SVA_FINISH _IO('P', 2)
 /* The longest command the driver waits for, in microseconds. */
 #define PATIENCE 30000000
 
@@ -46,30 +52,61 @@ static int probe_sva_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Any request carries out the command of the block its argument points to, and fills in the answer. */
-static long probe_sva_ioctl(struct file *file, unsigned int request, unsigned long argument)
+/* Starts the command of the block that user space points to, and fills in the PASID. */
+static int probe_sva_start(struct file *file, void __user *block)
 {
-	u32 command[COMMAND_SIZE / 4], answer[ANSWER_SIZE / 4], status;
-	void __user *block = (void __user *)argument;
-	int i, error;
+	u32 command[COMMAND_SIZE / 4];
+	int i;
 
 	if (copy_from_user(command, block, sizeof(command)))
 		return -EFAULT;
 	command[FLAGS] |= WITH_PASID;
 	command[PASID] = iommu_sva_get_pasid(file->private_data);
-
-	mutex_lock(&commands);
 	for (i = 0; i < COMMAND_SIZE / 4; i++)
 		iowrite32(command[i], registers + BLOCK + 4 * i);
-	iowrite32(1, registers + DOORBELL);
+	iowrite32(DOORBELL_BLOCK, registers + DOORBELL);
+	return copy_to_user(block, command, sizeof(command)) ? -EFAULT : 0;
+}
+
+/* Waits for the end of a command, and fills in the answer. */
+static int probe_sva_finish(void __user *block)
+{
+	u32 answer[ANSWER_SIZE / 4], status;
+	int i, error;
+
 	error = read_poll_timeout(ioread32, status, !(status & 1), 50, PATIENCE, false, registers + STATUS);
+	if (error) {
+		iowrite32(DOORBELL_STOP, registers + DOORBELL);
+		return error;
+	}
 	for (i = 0; i < ANSWER_SIZE / 4; i++)
 		answer[i] = ioread32(registers + BLOCK + COMMAND_SIZE + 4 * i);
-	mutex_unlock(&commands);
-
-	if (error)
-		return error;
 	return copy_to_user(block + COMMAND_SIZE, answer, sizeof(answer)) ? -EFAULT : 0;
+}
+
+static long probe_sva_ioctl(struct file *file, unsigned int request, unsigned long argument)
+{
+	void __user *block = (void __user *)argument;
+	int error;
+
+	mutex_lock(&commands);
+	switch (request) {
+	case PROBE_SVA_RUN:
+		error = probe_sva_start(file, block);
+		if (!error)
+			error = probe_sva_finish(block);
+		break;
+	case PROBE_SVA_START:
+		error = probe_sva_start(file, block);
+		break;
+	case PROBE_SVA_FINISH:
+		error = probe_sva_finish(block);
+		break;
+	default:
+		error = -ENOTTY;
+	}
+	mutex_unlock(&commands);
+	return error;
 }
 
 static const struct file_operations operations = {
