@@ -13,7 +13,7 @@ use crate::spec::registers::{
     RUN, ccmd, iotlb,
 };
 use crate::unit::{Outbox, Unit};
-use crate::{DomainId, EntryRange, Feature, TableMemory};
+use crate::{DomainId, EntryRange, TableMemory};
 
 /// Offsets of the words that hold a command bit.
 const CCMD_HIGH: u64 = CCMD + 4;
@@ -26,8 +26,14 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// Carries out a write to the word at `offset`.
     pub(crate) fn write_word(&self, offset: u64, value: u32, outbox: &mut Outbox) {
         let registers = &self.registers;
+        if !registers.has(offset) {
+            return;
+        }
         match offset {
-            GCMD => self.global_command(&mut self.lock_queue(), Global::from_bits_truncate(value), outbox),
+            GCMD => {
+                let command = Global::from_bits_truncate(value) & Global::supported(&self.capabilities);
+                self.global_command(&mut self.lock_queue(), command, outbox);
+            }
             FSTS => {
                 if self.faults.write_status(registers, value) {
                     self.run_queue(&mut self.lock_queue(), outbox);
@@ -39,9 +45,7 @@ impl<M: TableMemory + 'static> Unit<M> {
             IECTL => outbox.invalidation(self.completion.write_control(registers, value)),
             PQT => self.page_requests.write_tail(registers, value),
             PRS => self.page_requests.write_status(registers, value),
-            PECTL if self.capabilities.has(Feature::PageRequests) => {
-                outbox.page_request(self.page_requests.write_control(registers, value));
-            }
+            PECTL => outbox.page_request(self.page_requests.write_control(registers, value)),
             IQT => {
                 registers.write(IQT, value);
                 self.run_queue(&mut self.lock_queue(), outbox);

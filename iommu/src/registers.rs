@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::spec::registers::{
-    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, IECTL, IOTLB, IQA, IQT, IRTA, IVA, PECTL, PHMBASE, PHMLIMIT,
+    CAP, CCMD, ECAP, EVENT_MASKED, FECTL, IECTL, IOTLB, IQA, IQH, IQT, IRTA, IVA, PECTL, PHMBASE, PHMLIMIT,
     PLMBASE, PQA, PQH, PQT, RTADDR, VER, VERSION, ccmd, iotlb,
 };
 use crate::spec::{PAGE_ADDRESS, bits, mask};
@@ -64,6 +64,12 @@ impl Registers {
         value
     }
 
+    /// Whether there is a register at `offset`, or could be: what serves a feature that the unit lacks is not
+    /// there.
+    pub(crate) fn has(&self, offset: u64) -> bool {
+        is_there(offset, &self.capabilities)
+    }
+
     /// The bits of the word at `offset` that software may change.
     pub(crate) fn writable(&self, offset: u64) -> u32 {
         writable(offset, &self.capabilities)
@@ -115,14 +121,24 @@ impl Registers {
     }
 }
 
+/// Whether the unit has what the registers at `offset` serve (§11.4).
+fn is_there(offset: u64, capabilities: &Capabilities) -> bool {
+    let serves = match offset {
+        IQH..IRTA => Feature::Queue,
+        IRTA..PQH => Feature::InterruptRemapping,
+        PQH..IVA => Feature::PageRequests,
+        _ => return true,
+    };
+    capabilities.has(serves)
+}
+
 fn reset_value(offset: u64, capabilities: &Capabilities) -> u32 {
     match offset & !7 {
         CAP => half(offset, capabilities.cap()),
         ECAP => half(offset, capabilities.ecap()),
         _ => match offset {
             VER => VERSION,
-            FECTL | IECTL => EVENT_MASKED,
-            PECTL if capabilities.has(Feature::PageRequests) => EVENT_MASKED,
+            FECTL | IECTL | PECTL if is_there(offset, capabilities) => EVENT_MASKED,
             _ => 0,
         },
     }
@@ -139,6 +155,9 @@ fn readable(offset: u64) -> u32 {
 
 /// The bits that a write simply stores. Registers whose writes mean something else have none.
 fn writable(offset: u64, capabilities: &Capabilities) -> u32 {
+    if !is_there(offset, capabilities) {
+        return 0;
+    }
     let has = |feature| capabilities.has(feature);
     match offset & !7 {
         RTADDR => half(offset, PAGE_ADDRESS | mask(11, 10)),
@@ -148,9 +167,8 @@ fn writable(offset: u64, capabilities: &Capabilities) -> u32 {
         IQA if has(Feature::Scalable) || has(Feature::AbortMode) => {
             half(offset, PAGE_ADDRESS | mask(11, 11) | mask(2, 0))
         }
-        IQA => half(offset, PAGE_ADDRESS | mask(2, 0)),
-        PQH | PQT if has(Feature::PageRequests) => half(offset, mask(18, 5)),
-        PQA if has(Feature::PageRequests) => half(offset, PAGE_ADDRESS | mask(2, 0)),
+        IQA | PQA => half(offset, PAGE_ADDRESS | mask(2, 0)),
+        PQH | PQT => half(offset, mask(18, 5)),
         IRTA if has(Feature::ExtendedInterruptMode) => half(offset, PAGE_ADDRESS | mask(11, 11) | mask(3, 0)),
         IRTA => half(offset, PAGE_ADDRESS | mask(3, 0)),
         PLMBASE => protected::writable(offset, capabilities) as u32,
@@ -161,17 +179,17 @@ fn writable(offset: u64, capabilities: &Capabilities) -> u32 {
     }
 }
 
-/// The bits of an event's data, address and upper address.
+/// The bits of an event's data, address and upper address. The last is for destinations of 32 bits.
 fn event_writable(offset: u64, capabilities: &Capabilities) -> u32 {
     let control = match offset {
-        PECTL.. if capabilities.has(Feature::PageRequests) => PECTL,
+        PECTL.. => PECTL,
         IECTL.. => IECTL,
         _ => FECTL,
     };
     match offset.checked_sub(control) {
         Some(4) => mask(15, 0) as u32,
         Some(8) => mask(31, 2) as u32,
-        Some(12) => mask(31, 8) as u32,
+        Some(12) if capabilities.has(Feature::ExtendedInterruptMode) => mask(31, 8) as u32,
         _ => 0,
     }
 }

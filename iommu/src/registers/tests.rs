@@ -1,3 +1,5 @@
+mod map;
+
 use super::*;
 use crate::spec::registers::{FRCD, FSTS, GCMD, GSTS, ICS, IQERCD, IQH};
 

@@ -1,5 +1,7 @@
 //! The register window (§11.4): where each register lies and what its bits mean.
 
+use crate::{Capabilities, Feature};
+
 // Offsets in bytes. A name with `_HIGH` is the upper half of a 64-bit register.
 pub(crate) const VER: u64 = 0x000;
 pub(crate) const CAP: u64 = 0x008;
@@ -89,6 +91,19 @@ bitflags::bitflags! {
         const PENDING = 1 << 0;
         /// PRO: a request has been dropped for want of room.
         const OVERFLOW = 1 << 1;
+    }
+}
+
+impl Global {
+    /// The commands that a unit with `capabilities` knows: the others are reserved.
+    pub(crate) fn supported(capabilities: &Capabilities) -> Self {
+        let queue = if capabilities.has(Feature::Queue) { Self::QUEUE } else { Self::empty() };
+        let remapping = if capabilities.has(Feature::InterruptRemapping) {
+            Self::INTERRUPT_REMAPPING | Self::INTERRUPT_POINTER | Self::COMPATIBILITY
+        } else {
+            Self::empty()
+        };
+        Self::TRANSLATION | Self::ROOT_POINTER | Self::WRITE_BUFFER | queue | remapping
     }
 }
 
