@@ -38,6 +38,7 @@ flags! {
     page_requests: ecap 29,
     execute: ecap 30,
     supervisor: ecap 31,
+    no_write: ecap 33,
     extended_accessed: ecap 34,
     pasid: ecap 40,
     page_request_drain: ecap 42,

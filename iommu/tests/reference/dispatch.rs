@@ -15,6 +15,18 @@ pub const ABORT: u64 = 3;
 
 /// Every permitted outcome of a request under the root table address register `root`, with translation on.
 pub fn judge(world: World, root: u64, request: &Request, address: u64, length: u64) -> Vec<Outcome> {
+    judge_for(world, root, request, request.translated, address, length)
+}
+
+/// The same; `device_tlb` tells that only devices with translations of their own may ask.
+pub fn judge_for(
+    world: World,
+    root: u64,
+    request: &Request,
+    device_tlb: bool,
+    address: u64,
+    length: u64,
+) -> Vec<Outcome> {
     let mut trace = Trace::default();
     if in_interrupt_range(address) && request.pasid.is_none() && !request.translated {
         // Not a write of four bytes, so malformed, or a read of what is no memory; the reason is open.
@@ -23,9 +35,9 @@ pub fn judge(world: World, root: u64, request: &Request, address: u64, length: u
     }
     let tables = root & mask(63, 12);
     match field(root, 11, 10) {
-        LEGACY => legacy::judge(world, &mut trace, tables, request, address, length),
+        LEGACY => legacy::judge(world, &mut trace, tables, request, device_tlb, address, length),
         SCALABLE if world.caps.scalable() => {
-            scalable::judge(world, &mut trace, tables, request, address, length)
+            scalable::judge(world, &mut trace, tables, request, device_tlb, address, length)
         }
         ABORT if world.caps.abort_mode() => {
             trace.abort();

@@ -1,6 +1,6 @@
 //! Fault reasons (§7.1.3) and fault records (§11.4.14).
 
-use iommu::{Access, Request};
+use iommu::{Access, Request, TranslationRequest};
 
 use super::bits::{bit, field};
 
@@ -56,6 +56,21 @@ impl Record {
                 Access::Atomic => Kind::Atomic,
             },
             address_type: if request.translated { 2 } else { 0 },
+        }
+    }
+
+    /// The record of a translation request, which is a read of an address that is to be translated.
+    pub fn of_translation_request(request: &TranslationRequest, reason: u8) -> Self {
+        let with_pasid = request.pasid.is_some();
+        Self {
+            info: request.iova.0 & !0xFFF,
+            source: request.source.0,
+            reason,
+            pasid: request.pasid.map(|pasid| pasid.0),
+            privileged: with_pasid && request.privileged,
+            execute: with_pasid && request.execute,
+            kind: Kind::Read,
+            address_type: 1,
         }
     }
 

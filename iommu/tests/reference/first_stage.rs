@@ -5,12 +5,9 @@ use iommu::Access;
 use super::bits::{in_interrupt_range, mask};
 use super::capability::Caps;
 use super::second_stage::{
-    self, D as SECOND_STAGE_D, Need, Page, SCALABLE, Snoops, World, entry_address, under_first_stage,
+    self, D as SECOND_STAGE_D, Need, Page, SCALABLE, World, entry_address, under_first_stage,
 };
 use super::trace::Trace;
-
-/// No permission to execute, or none to read what is to be executed.
-const NEVER_EXECUTE: [u8; 2] = [0x82, 0x86];
 
 const P: u64 = 1 << 0;
 const RW: u64 = 1 << 1;
@@ -22,7 +19,6 @@ const EA: u64 = 1 << 10;
 const XD: u64 = 1 << 63;
 
 /// A tree of tables, and the bits of the PASID table entry that say how to read it.
-#[expect(clippy::struct_excessive_bools, reason = "the entry has as many flags")]
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
     /// FSPTPTR.
@@ -32,10 +28,8 @@ pub struct Tables {
     pub write_protect: bool,
     /// EAFE.
     pub extended_accessed: bool,
-    /// NXE and SMEP, which rev 4.1 ignores.
-    pub no_execute: bool,
-    pub supervisor_execute_prevention: bool,
-    pub snoops: Snoops,
+    /// PWSNP.
+    pub snoops: bool,
     /// What translates the tables' own addresses and the output.
     pub second_stage: Option<second_stage::Tables>,
 }
@@ -79,11 +73,7 @@ pub fn walk(world: World, trace: &mut Trace, tables: &Tables, demand: Demand, in
             lacking.push(0x85);
         }
         if demand.execute && never != 0 {
-            if tables.no_execute {
-                lacking.extend(NEVER_EXECUTE);
-            } else {
-                trace.may_fault(&NEVER_EXECUTE);
-            }
+            lacking.push(0x82);
         }
         if reserved(world.caps, entry, level) {
             lacking.push(0x72);
@@ -98,9 +88,6 @@ pub fn walk(world: World, trace: &mut Trace, tables: &Tables, demand: Demand, in
             slot.set(trace, tables, (A | extended) & !entry)?;
             base = entry & mask(51, 12);
             continue;
-        }
-        if demand.execute && demand.supervisor && rights & US != 0 && tables.supervisor_execute_prevention {
-            trace.may_fault(&NEVER_EXECUTE);
         }
         let wanted = A | extended | if write && !denied { D } else { 0 };
         let size = 1 << (9 * level + 3);
@@ -133,13 +120,13 @@ fn finish(
         trace.may_fault(&[0x87]);
     }
     // Whether the leaf is marked before or after the second stage has been asked for the page is open.
-    let obstacles = slot.obstacles(trace, tables, missing);
+    let obstacles = slot.obstacles(tables, missing);
     trace.deny(&obstacles);
     trace.may_mark(slot.address, missing);
     if missing != 0 {
         slot.may_mark_second_stage(trace, tables);
     }
-    let need = Need::of(demand.access, demand.length, world.caps).executing(demand.execute);
+    let need = Need::of(demand.access, demand.length, world.caps);
     let page = second_stage::walk(world, trace, second_stage, &SCALABLE, need, address)?;
     slot.mark(trace, tables, missing);
     Some(Page { size: size.min(page.size), ..page })
@@ -162,16 +149,14 @@ fn locate(world: World, trace: &mut Trace, tables: &Tables, address: u64, top: b
 
 impl Slot {
     /// What keeps the unit from setting bits.
-    fn obstacles(&self, trace: &mut Trace, tables: &Tables, missing: u64) -> Vec<u8> {
+    fn obstacles(&self, tables: &Tables, missing: u64) -> Vec<u8> {
         let mut obstacles = Vec::new();
         if missing != 0 {
             // The second stage's entry becomes dirty with the first stage's.
             let reasons: &[u8] =
                 if self.second_stage_mark(tables).is_some() { &[0x90, 0x7C] } else { &[0x90] };
-            match tables.snoops {
-                Snoops::Yes => {}
-                Snoops::No => obstacles.extend(reasons),
-                Snoops::Unspecified => trace.may_fault(reasons),
+            if !tables.snoops {
+                obstacles.extend(reasons);
             }
             if self.page.is_some_and(|page| !page.writable) {
                 obstacles.push(0x77);
@@ -182,7 +167,7 @@ impl Slot {
 
     /// Sets bits, as far as the walk can.
     fn set(&self, trace: &mut Trace, tables: &Tables, missing: u64) -> Option<()> {
-        let obstacles = self.obstacles(trace, tables, missing);
+        let obstacles = self.obstacles(tables, missing);
         trace.stop_for(&obstacles)?;
         self.mark(trace, tables, missing);
         Some(())

@@ -21,10 +21,7 @@ fn cases() -> impl Strategy<Value = Case> {
 
 fn prepare((capabilities, asked, seasoning): &Case) -> (Rig, Remapping, MsiMessage) {
     let mut builder = Builder::new(seasoning.clone());
-    let (mut unit, message) = asked.build(&mut builder);
-    if !capabilities.has(Feature::ExtendedInterruptMode) {
-        unit.table &= !(1 << 11);
-    }
+    let (unit, message) = asked.build(&mut builder);
     let mut rig = Rig::new(*capabilities, builder.finish());
     rig.write64(IRTA, unit.table);
     rig.command(SIRTP, 0);

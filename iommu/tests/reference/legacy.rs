@@ -3,7 +3,7 @@
 use iommu::Request;
 
 use super::bits::{below_interrupt_range, bit, field, in_interrupt_range, mask};
-use super::second_stage::{LEGACY, Need, Snoops, Tables, World, levels, walk};
+use super::second_stage::{LEGACY, Need, Tables, World, levels, walk};
 use super::trace::Trace;
 
 /// A context entry that can be used.
@@ -30,6 +30,7 @@ pub fn judge(
     trace: &mut Trace,
     root: u64,
     request: &Request,
+    device_tlb: bool,
     address: u64,
     length: u64,
 ) -> Option<()> {
@@ -40,7 +41,7 @@ pub fn judge(
     if request.pasid.is_some() {
         return trace.stop(&[0x31]);
     }
-    let context = context(world, trace, root, request.source.0, request.translated)?;
+    let context = context(world, trace, root, request.source.0, device_tlb)?;
     translate(world, trace, &context, request, address, length)
 }
 
@@ -115,10 +116,9 @@ pub fn translate(
         trace.reach(address, below_interrupt_range(address).min((1 << world.caps.host_width) - address));
         return Some(());
     }
-    let tables =
-        Tables { base: context.table, levels: levels(context.width), marks: false, snoops: Snoops::Yes };
+    let tables = Tables { base: context.table, levels: levels(context.width), marks: false, snoops: true };
     let need = Need::of(request.access, length, world.caps);
     let page = walk(world, trace, &tables, &LEGACY, need, address)?;
-    trace.reach(page.address, page.rest());
+    trace.reach(page.address, page.rest().min(below_interrupt_range(page.address)));
     Some(())
 }

@@ -8,6 +8,7 @@
 //! `PROPTEST_CASES=100000 cargo nextest run -p iommu --test reference` runs for longer than the default.
 #![allow(unreachable_pub, reason = "the modules of a test have no outside")]
 
+mod ats;
 mod bits;
 mod capability;
 mod dispatch;

@@ -5,7 +5,7 @@ use iommu::Request;
 use super::bits::{below_interrupt_range, bit, field, in_interrupt_range, mask};
 use super::capability::Caps;
 use super::first_stage::{self, Demand};
-use super::second_stage::{self, Need, SCALABLE, Snoops, World, levels};
+use super::second_stage::{self, Need, SCALABLE, World, levels};
 use super::trace::Trace;
 
 /// A context entry that can be used.
@@ -44,6 +44,7 @@ pub fn judge(
     trace: &mut Trace,
     root: u64,
     request: &Request,
+    device_tlb: bool,
     address: u64,
     length: u64,
 ) -> Option<()> {
@@ -53,7 +54,7 @@ pub fn judge(
     }
     let context = context(world, trace, root, request.source.0)?;
     let mut reasons = Vec::new();
-    if request.translated && !context.device_tlb {
+    if device_tlb && !context.device_tlb {
         reasons.push(0x44);
     }
     if let Some(pasid) = request.pasid {
@@ -172,9 +173,6 @@ pub fn pasid_entry(world: World, trace: &mut Trace, context: &Context, pasid: u6
     if entry.reserved(world.caps) {
         return trace.stop(&[0x5A]);
     }
-    if entry.maybe_reserved(world.caps) {
-        trace.may_fault(&[0x5A]);
-    }
     if !entry.valid(world.caps) {
         return trace.stop(&[0x5B]);
     }
@@ -187,10 +185,9 @@ impl PasidEntry {
         field(self.0[0], 8, 6)
     }
 
-    /// Reserved bits, without the fields that belong to other types of translation.
+    /// Reserved bits: those of fields whose capability is missing too, whatever the type of translation. AW
+    /// alone is no such field, since software writes it into every entry.
     fn reserved(&self, caps: &Caps) -> bool {
-        let first_stage = matches!(self.kind(), FIRST_STAGE | NESTED);
-        let second_stage = matches!(self.kind(), SECOND_STAGE | NESTED);
         let mut reserved = [
             mask(11, 10) | mask(5, 5) | caps.beyond_host(),
             mask(22, 16) | mask(31, 27) | caps.beyond_domains(),
@@ -202,30 +199,21 @@ impl PasidEntry {
             u64::MAX,
         ];
         for (present, word, bits) in [
-            (caps.second_stage_dirty() || !second_stage, 0, 1 << 9),
+            (caps.second_stage(), 0, mask(63, 12)),
+            (caps.second_stage_dirty(), 0, 1 << 9),
             (caps.walk_snoop(), 1, 1 << 23),
             (caps.snoop_control(), 1, 1 << 24),
             (caps.memory_types(), 1, mask(26, 25) | mask(63, 32)),
-            (caps.supervisor() || !first_stage, 2, 1 << 0),
-            (caps.execute() || !first_stage, 2, 1 << 1),
-            (caps.extended_accessed() || !first_stage, 2, 1 << 7),
+            (caps.supervisor(), 2, 1 << 0),
+            (caps.execute(), 2, 1 << 1),
+            (caps.extended_accessed(), 2, 1 << 7),
+            (caps.first_stage(), 2, mask(63, 12)),
         ] {
             if !present {
                 reserved[word] |= bits;
             }
         }
         self.0.iter().zip(reserved).any(|(word, reserved)| word & reserved != 0)
-    }
-
-    /// Fields that the type of translation ignores, but whose capability is missing.
-    fn maybe_reserved(&self, caps: &Caps) -> bool {
-        let missing = |present: bool, word: usize, bits: u64| !present && self.0[word] & bits != 0;
-        missing(caps.second_stage(), 0, mask(4, 2) | mask(63, 12))
-            || missing(caps.second_stage_dirty(), 0, 1 << 9)
-            || missing(caps.supervisor(), 2, 1 << 0)
-            || missing(caps.execute(), 2, 1 << 1)
-            || missing(caps.extended_accessed(), 2, 1 << 7)
-            || missing(caps.first_stage(), 2, mask(6, 2) | mask(63, 12))
     }
 
     fn valid(&self, caps: &Caps) -> bool {
@@ -244,33 +232,28 @@ impl PasidEntry {
         }
     }
 
-    fn snoops(&self, caps: &Caps) -> Snoops {
-        match (caps.walk_snoop(), bit(self.0[1], 23)) {
-            (false, _) => Snoops::Unspecified,
-            (true, true) => Snoops::Yes,
-            (true, false) => Snoops::No,
-        }
+    /// Without SMPWCS, walks do not snoop.
+    fn snoops(&self) -> bool {
+        bit(self.0[1], 23)
     }
 
-    fn second_stage(&self, caps: &Caps) -> second_stage::Tables {
+    fn second_stage(&self) -> second_stage::Tables {
         second_stage::Tables {
             base: self.0[0] & mask(63, 12),
             levels: levels(field(self.0[0], 4, 2)),
             marks: bit(self.0[0], 9),
-            snoops: self.snoops(caps),
+            snoops: self.snoops(),
         }
     }
 
-    fn first_stage(&self, caps: &Caps) -> first_stage::Tables {
+    fn first_stage(&self) -> first_stage::Tables {
         first_stage::Tables {
             base: self.0[2] & mask(63, 12),
             levels: 4 + field(self.0[2], 3, 2) as u32,
             write_protect: bit(self.0[2], 4),
             extended_accessed: bit(self.0[2], 7),
-            no_execute: bit(self.0[2], 5),
-            supervisor_execute_prevention: bit(self.0[2], 6),
-            snoops: self.snoops(caps),
-            second_stage: (self.kind() == NESTED).then(|| self.second_stage(caps)),
+            snoops: self.snoops(),
+            second_stage: (self.kind() == NESTED).then(|| self.second_stage()),
         }
     }
 }
@@ -306,15 +289,15 @@ pub fn translate(
     let page = match entry.kind() {
         PASS_THROUGH => return identity(world, trace, address, with_pasid),
         SECOND_STAGE => {
-            let need = Need::of(request.access, length, world.caps).executing(execute);
-            second_stage::walk(world, trace, &entry.second_stage(world.caps), &SCALABLE, need, address)?
+            let need = Need::of(request.access, length, world.caps);
+            second_stage::walk(world, trace, &entry.second_stage(), &SCALABLE, need, address)?
         }
         _ => {
             let demand = Demand { access: request.access, length, supervisor, execute };
-            first_stage::walk(world, trace, &entry.first_stage(world.caps), demand, address)?
+            first_stage::walk(world, trace, &entry.first_stage(), demand, address)?
         }
     };
-    trace.reach(page.address, page.rest());
+    trace.reach(page.address, page.rest().min(below_interrupt_range(page.address)));
     Some(())
 }
 

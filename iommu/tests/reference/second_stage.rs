@@ -16,29 +16,21 @@ pub struct World<'a> {
 }
 
 /// What a request needs of the last entry and of all above it.
-#[expect(clippy::struct_excessive_bools, reason = "permissions are independent bits")]
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     pub read: bool,
     pub write: bool,
     /// Either of the two is enough: a read of zero bytes where CAP.ZLR is set.
     pub any: bool,
-    /// X may be needed: older revisions had it, with ECAP.ERS.
-    pub execute: bool,
 }
 
 impl Need {
-    pub const READ: Self = Self { read: true, write: false, any: false, execute: false };
+    pub const READ: Self = Self { read: true, write: false, any: false };
 
     /// What an access of `length` bytes needs.
     pub fn of(access: Access, length: u64, caps: &Caps) -> Self {
         let any = access == Access::Read && length == 0 && caps.zero_length_reads();
-        Self { read: access != Access::Write && !any, write: access != Access::Read, any, execute: false }
-    }
-
-    /// The same, to execute or not.
-    pub fn executing(self, execute: bool) -> Self {
-        Self { execute, ..self }
+        Self { read: access != Access::Write && !any, write: access != Access::Read, any }
     }
 }
 
@@ -94,7 +86,6 @@ const UPDATE_WITHOUT_SNOOP: u8 = 0x7C;
 
 const R: u64 = 1 << 0;
 const W: u64 = 1 << 1;
-const X: u64 = 1 << 2;
 const PS: u64 = 1 << 7;
 const A: u64 = 1 << 8;
 pub const D: u64 = 1 << 9;
@@ -110,16 +101,8 @@ pub struct Tables {
     pub levels: u32,
     /// SSADE.
     pub marks: bool,
-    pub snoops: Snoops,
-}
-
-/// Whether accessed and dirty bits can be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snoops {
-    Yes,
-    No,
-    /// PWSNP does not exist, and what holds instead is not specified.
-    Unspecified,
+    /// PWSNP: accessed and dirty bits can be set.
+    pub snoops: bool,
 }
 
 /// A page found.
@@ -165,7 +148,7 @@ pub fn walk(
     if input & mask(63, width) != 0 {
         return trace.stop(&[reasons.limit]);
     }
-    let (mut base, mut rights, mut denied) = (tables.base, R | W | X, false);
+    let (mut base, mut rights, mut denied) = (tables.base, R | W, false);
     for level in (1..=tables.levels).rev() {
         let at = entry_address(base, input, level);
         let Some(entry) = world.memory.read(at) else {
@@ -185,9 +168,6 @@ pub fn walk(
         }
         if entry & TM != 0 {
             trace.may_fault(&[reasons.reserved]);
-        }
-        if need.execute && rights & X == 0 {
-            trace.may_fault(&[0x82, 0x86]);
         }
         denied |= !lacking.is_empty();
         trace.deny(&lacking);
@@ -215,10 +195,8 @@ pub fn walk(
 /// Sets accessed and dirty bits of an entry, as far as the walk can.
 pub fn set(trace: &mut Trace, tables: &Tables, at: u64, missing: u64) -> Option<()> {
     if missing != 0 {
-        match tables.snoops {
-            Snoops::Yes => {}
-            Snoops::No => return trace.stop(&[UPDATE_WITHOUT_SNOOP]),
-            Snoops::Unspecified => trace.may_fault(&[UPDATE_WITHOUT_SNOOP]),
+        if !tables.snoops {
+            return trace.stop(&[UPDATE_WITHOUT_SNOOP]);
         }
         trace.mark(at, missing);
     }

@@ -1,5 +1,6 @@
 //! One request through a fresh unit: nothing is cached, so there is exactly one state of the tables.
 
+mod ats;
 mod legacy;
 mod scalable;
 
@@ -11,7 +12,6 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::generate::Seasoning;
-use crate::generate::requests::Asked;
 use crate::trace::{Answer, Outcome};
 
 /// As many cases as PROPTEST_CASES says; what fails is printed whole, so no seeds are kept.
@@ -30,11 +30,6 @@ pub fn for_each_bit(words: usize, check: impl Fn(u8, Access, Seasoning) -> Resul
             Err(error) => panic!("word {word}, bit {bit}: {error}"),
         }
     }
-}
-
-/// Requests that the unit judges by now.
-pub fn is_known(asked: &Asked) -> bool {
-    asked.address >> 20 != 0xFEE || !asked.request.translated && asked.request.pasid.is_none()
 }
 
 /// Checks that `cases` bring about each of `reasons` as the only permitted one, and success.

@@ -55,6 +55,12 @@ impl LegacySpace {
         })
     }
 
+    /// The same for devices with translations of their own, unless it is special otherwise.
+    pub fn mostly_all_types(self) -> Self {
+        let translation = if self.output & 0xF000 == 0 { self.translation } else { legacy::ALL_TYPES };
+        Self { translation, ..self }
+    }
+
     /// Builds the tables by which `source` reaches `input`; gives the root table.
     pub fn build(&self, builder: &mut Builder, caps: &Caps, source: u16, input: u64) -> u64 {
         let levels = (self.width as u32 + 2).min(5);
