@@ -3,6 +3,10 @@
 #[expect(unreachable_pub, reason = "In the package of the fuzz targets it is the library")]
 #[path = "../fuzz/src/bodies.rs"]
 mod bodies;
+#[path = "../fuzz/src/machine.rs"]
+mod machine;
+#[path = "../fuzz/src/script.rs"]
+mod script;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -2,3 +2,5 @@
 //! part of the normal tests.
 
 pub mod bodies;
+mod machine;
+mod script;
