@@ -387,5 +387,6 @@ fn where_nobody_resumes_the_queue_it_is_done_at_once() {
 }
 
 mod devices;
+mod order;
 mod stopping;
 mod width;
