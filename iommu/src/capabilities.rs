@@ -6,7 +6,7 @@ mod names;
 mod profile;
 
 use crate::spec::second_stage::Level;
-use crate::spec::{bits, mask};
+use crate::spec::{bits, counters, mask};
 
 pub use builder::{CapabilitiesBuilder, Conflict};
 pub use feature::Feature;
@@ -82,7 +82,13 @@ impl Capabilities {
 
     /// How many bytes the registers take, a power of two of at least 4096: the DMAR table says it too (§8.3).
     pub const fn window_size(&self) -> u64 {
-        if self.fault_record_offset() < PAGE { PAGE } else { 2 * PAGE }
+        if self.has(Feature::PerformanceMonitoring) {
+            counters::WINDOW
+        } else if self.fault_record_offset() < PAGE {
+            PAGE
+        } else {
+            2 * PAGE
+        }
     }
 
     /// CAP_REG (§11.4.2).

@@ -62,6 +62,9 @@ impl<M: TableMemory + 'static> Unit<M> {
                     self.iotlb_command(&mut queue, outbox);
                 }
             }
+            _ if self.counters.take(offset) => {
+                outbox.counter(self.counters.write(registers, offset, value));
+            }
             _ if self.faults.is_last_word(offset) => self.faults.write_record(registers, offset, value),
             _ => {
                 registers.write(offset, value);

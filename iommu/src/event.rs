@@ -2,6 +2,7 @@
 
 use crate::MsiMessage;
 use crate::registers::Registers;
+use crate::spec::counters::PERFINTRCTL;
 use crate::spec::registers::{EVENT_MASKED, EVENT_PENDING, FECTL, IECTL, PECTL};
 
 /// The four registers of an event, by the first of them. The caller sees to it that one thread at a time
@@ -18,6 +19,8 @@ impl Event {
     pub(crate) const INVALIDATION: Self = Self(IECTL);
     /// PECTL_REG and what follows.
     pub(crate) const PAGE_REQUEST: Self = Self(PECTL);
+    /// PERFINTRCTL_REG and what follows.
+    pub(crate) const COUNTER: Self = Self(PERFINTRCTL);
 
     /// The condition has arisen: its message is sent, or held back as long as the event is masked.
     #[must_use]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::interrupt_entry::InterruptEntryCache;
 use crate::cache::table::Epoch;
+use crate::counters::Tally;
 use crate::mode::InterruptMode;
+use crate::spec::counters::Event;
 use crate::spec::fault::FaultReason;
 use crate::spec::interrupt::{InterruptEntry, InterruptRequest, TablePointer};
 use crate::walk::Fault;
@@ -49,8 +51,8 @@ impl<M: TableMemory> InterruptRemapping<M> {
         self.cache.invalidate(entries);
     }
 
-    /// Decides what becomes of `request`.
-    pub(crate) fn judge(&self, source: SourceId, request: MsiMessage) -> Judgement {
+    /// Decides what becomes of `request`; lookups are noted in `tally`.
+    pub(crate) fn judge(&self, source: SourceId, request: MsiMessage, tally: Option<&Tally>) -> Judgement {
         let epoch = self.cache.epoch();
         let mode = self.mode();
         let unqualified = |reason| Err(Fault::new(reason, false));
@@ -75,7 +77,7 @@ impl<M: TableMemory> InterruptRemapping<M> {
         let outcome = if reserved {
             unqualified(FaultReason::RequestReserved)
         } else {
-            self.entry(epoch, mode.table(), short_index).and_then(|entry| {
+            self.entry(epoch, mode.table(), short_index, tally).and_then(|entry| {
                 deliver(entry, mode.table(), source)
                     .map_err(|reason| Fault::new(reason, entry.fault_processing_disabled()))
             })
@@ -83,8 +85,17 @@ impl<M: TableMemory> InterruptRemapping<M> {
         Judgement { index: Some(short_index), outcome }
     }
 
-    fn entry(&self, epoch: Epoch, table: TablePointer, index: u16) -> Result<InterruptEntry, Fault> {
+    fn entry(
+        &self,
+        epoch: Epoch,
+        table: TablePointer,
+        index: u16,
+        tally: Option<&Tally>,
+    ) -> Result<InterruptEntry, Fault> {
+        let note = |event| tally.into_iter().for_each(|tally| tally.note(event));
+        note(Event::InterruptLookup);
         if let Some(entry) = self.cache.get(index) {
+            note(Event::InterruptHit);
             return Ok(entry);
         }
         let unqualified = |reason| Fault::new(reason, false);

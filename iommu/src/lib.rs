@@ -14,6 +14,7 @@ mod cache;
 mod capabilities;
 mod command;
 mod completion;
+mod counters;
 mod device_tlb;
 mod drain;
 /// Here, and not in the file they test: the test `interleavings` builds that file too.

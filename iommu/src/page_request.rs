@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::counters::Tally;
 use crate::event::Event;
 use crate::invalidation::Invalidation;
 use crate::registers::Registers;
@@ -49,6 +50,9 @@ impl<M: TableMemory + 'static> Unit<M> {
             self.admit(request).and_then(|()| self.enqueue(request, &mut outbox)).err()
         };
         self.send(&outbox);
+        if dropped.is_none() {
+            self.count(self.counters.tally(|| Tally::of_page_request(request)));
+        }
         let code = match dropped? {
             Dropped::Overflow => PageResponseCode::Success,
             Dropped::Ignored => PageResponseCode::Failure,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::spec::counters::{self, CONFIGURATION, ECMD, PERFCAP, PERFINTRCTL};
 use crate::spec::registers::{
     CAP, CCMD, ECAP, EVENT_MASKED, FECTL, IECTL, IOTLB, IQA, IQH, IQT, IRTA, IVA, PECTL, PHMBASE, PHMLIMIT,
     PLMBASE, PQA, PQH, PQT, RTADDR, VER, VERSION, ccmd, iotlb,
@@ -50,8 +51,13 @@ impl Registers {
     /// not an access that the architecture defines.
     pub(crate) fn words_of(&self, offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, u32)> {
         let data = if self.is_access(offset, data.len()) { data } else { &[] };
-        let words = data.chunks_exact(4).filter_map(|word| word.try_into().ok()).map(u32::from_le_bytes);
-        words.enumerate().map(move |(index, word)| (offset + index as u64 * 4, word))
+        let words = data.len() / 4;
+        (0..words).map(move |index| {
+            // A command begins with its lower half.
+            let index = if offset == ECMD { words - 1 - index } else { index };
+            let word: [u8; 4] = std::array::from_fn(|byte| data[index * 4 + byte]);
+            (offset + index as u64 * 4, u32::from_le_bytes(word))
+        })
     }
 
     /// Stores what software may change of the word at `offset`; gives the word as it then is.
@@ -108,7 +114,7 @@ impl Registers {
     }
 
     /// Whether the architecture defines an access of this size here (§11.3).
-    fn is_access(&self, offset: u64, length: usize) -> bool {
+    pub(crate) fn is_access(&self, offset: u64, length: usize) -> bool {
         matches!(length, 4 | 8) && offset.is_multiple_of(length as u64) && offset < self.window()
     }
 
@@ -127,6 +133,8 @@ fn is_there(offset: u64, capabilities: &Capabilities) -> bool {
         IQH..IRTA => Feature::Queue,
         IRTA..PQH => Feature::InterruptRemapping,
         PQH..IVA => Feature::PageRequests,
+        PERFCAP..ECMD | CONFIGURATION.. => Feature::PerformanceMonitoring,
+        ECMD..0x1000 => Feature::EnhancedCommands,
         _ => return true,
     };
     capabilities.has(serves)
@@ -139,7 +147,7 @@ fn reset_value(offset: u64, capabilities: &Capabilities) -> u32 {
         _ => match offset {
             VER => VERSION,
             FECTL | IECTL | PECTL if is_there(offset, capabilities) => EVENT_MASKED,
-            _ => 0,
+            _ => counters::reset_value(offset, capabilities),
         },
     }
 }
@@ -175,13 +183,14 @@ fn writable(offset: u64, capabilities: &Capabilities) -> u32 {
         PHMBASE | PHMLIMIT => half(offset, protected::writable(offset & !7, capabilities)),
         IVA => half(offset, PAGE_ADDRESS | mask(6, 0)),
         IOTLB => half(offset, iotlb::WRITABLE),
-        _ => event_writable(offset, capabilities),
+        _ => event_writable(offset, capabilities) | counters::writable(offset),
     }
 }
 
 /// The bits of an event's data, address and upper address. The last is for destinations of 32 bits.
 fn event_writable(offset: u64, capabilities: &Capabilities) -> u32 {
     let control = match offset {
+        PERFINTRCTL.. => PERFINTRCTL,
         PECTL.. => PECTL,
         IECTL.. => IECTL,
         _ => FECTL,

@@ -1,6 +1,7 @@
 //! Layouts as the specification draws them, and nothing else: no behaviour, no state.
 
 pub(crate) mod context;
+pub(crate) mod counters;
 pub(crate) mod descriptor;
 pub(crate) mod fault;
 pub(crate) mod first_stage;

@@ -8,13 +8,12 @@ mod format;
 
 use std::ops::Range;
 
-use crate::TableMemory;
 use crate::invalidation::Invalidation;
 use crate::mode::{DmaMode, InterruptMode};
 use crate::queue::Queue;
 use crate::registers::Registers;
 use crate::unit::{Outbox, Unit};
-use crate::{Capabilities, EntryRange};
+use crate::{Capabilities, EntryRange, TableMemory, counters};
 
 /// Bytes that a unit cannot take up as its state. The unit is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,15 +47,17 @@ struct State {
     queue: Queue,
     /// The fault record to use next.
     next_fault: usize,
+    counters: counters::State,
 }
 
 impl<M: TableMemory + 'static> Unit<M> {
     /// The state of the unit, for [`Self::restore`]: registers, modes, its place in the queue, the ring of
-    /// faults, events that are held back.
+    /// faults, events that are held back, counters.
     pub fn save(&self) -> Vec<u8> {
         let queue = self.lock_queue();
         let _no_page_requests = self.page_requests.lock();
-        let (next_fault, words) = self.faults.snapshot(|| self.registers.words());
+        let (next_fault, (counters, words)) =
+            self.faults.snapshot(|| self.counters.snapshot(|| self.registers.words()));
         format::encode(&State {
             capabilities: self.capabilities,
             words,
@@ -65,6 +66,7 @@ impl<M: TableMemory + 'static> Unit<M> {
             protected: self.dma.protected().ranges(),
             queue: queue.clone(),
             next_fault,
+            counters,
         })
     }
 
@@ -88,7 +90,10 @@ impl<M: TableMemory + 'static> Unit<M> {
             self.interrupts.set_mode(state.interrupts);
             {
                 let _no_page_requests = self.page_requests.lock();
-                self.faults.replace(state.next_fault, || self.registers.load(&state.words));
+                self.faults.replace(state.next_fault, || {
+                    self.counters
+                        .replace(&self.registers, &state.counters, || self.registers.load(&state.words));
+                });
             }
             *queue = state.queue;
             self.invalidate(&mut queue, &Invalidation::Everything, &mut outbox);

@@ -11,16 +11,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::Caches;
 use crate::cache::table::Epoch;
+use crate::counters::{Tables, Tally};
 use crate::drain::Sections;
 use crate::invalidation::Invalidation;
 use crate::mode::DmaMode;
 use crate::protected::ProtectedRegions;
 use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
+use crate::spec::counters::Event;
 use crate::spec::fault::FaultReason;
 use crate::walk::scalable::Kind;
 use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, View, legacy};
-use crate::{Access, Capabilities, GuestAddress, Iova, Pasid, Request, SourceId, TableMemory};
+use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Pasid, Request, SourceId, TableMemory};
 
 /// Tables in guest memory, with the caches over them.
 pub(crate) struct DmaRemapping<M> {
@@ -39,6 +41,31 @@ struct Reach {
     guest: GuestAddress,
     /// How many bytes of the request lie there without a break.
     length: u64,
+}
+
+/// What goes with a request from one lookup to the next.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    /// From before the first.
+    epoch: Epoch,
+    /// Where events are noted, if anyone counts them.
+    tally: Option<&'a Tally>,
+}
+
+impl Look<'_> {
+    #[inline]
+    fn note(&self, event: Event) {
+        if let Some(tally) = self.tally {
+            tally.note(event);
+        }
+    }
+
+    #[inline]
+    fn belongs_to(&self, domain: DomainId) {
+        if let Some(tally) = self.tally {
+            tally.belongs_to(domain);
+        }
+    }
 }
 
 impl<M: TableMemory> DmaRemapping<M> {
@@ -88,15 +115,16 @@ impl<M: TableMemory> DmaRemapping<M> {
         request: &Request,
         iova: Iova,
         length: u64,
+        tally: Option<&Tally>,
         work: impl FnOnce(GuestAddress, u64) -> R,
     ) -> Result<R, Fault> {
         let _section = self.sections.enter();
-        let Reach { guest, length } = self.translate(request, iova, length)?;
+        let look = Look { epoch: self.caches.epoch(), tally };
+        let Reach { guest, length } = self.translate(look, request, iova, length)?;
         Ok(work(guest, length))
     }
 
-    fn translate(&self, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
-        let epoch = self.caches.epoch();
+    fn translate(&self, look: Look, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
         let view = self.view();
         // Requests with PASID and translated ones are no interrupt requests, whatever their address; but
         // without tables that lead elsewhere they would reach that range.
@@ -111,13 +139,13 @@ impl<M: TableMemory> DmaRemapping<M> {
 
         let Request { source, pasid, privileged, .. } = *request;
         let (space, privileged) = if request.translated {
-            (self.translated_space(epoch, &view, source, pasid)?, false)
+            (self.translated_space(look, &view, source, pasid)?, false)
         } else {
-            self.space(epoch, &view, Kind::Untranslated, source, pasid, privileged)?
+            self.space(look, &view, Kind::Untranslated, source, pasid, privileged)?
         };
         let demand = Demand::of(request, privileged, length, &view.capabilities);
         let reach = self
-            .reach(epoch, &space, iova, length, demand)
+            .reach(look, &space, iova, length, demand)
             .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
         match space.mapping {
             Mapping::PassThrough => self.unprotected(reach, request.access),
@@ -138,7 +166,7 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// The address space of a request, and whether the request has supervisor privilege there.
     fn space(
         &self,
-        epoch: Epoch,
+        look: Look,
         view: &View,
         kind: Kind,
         source: SourceId,
@@ -148,17 +176,20 @@ impl<M: TableMemory> DmaRemapping<M> {
         match view.mode()? {
             TableMode::Legacy if pasid.is_some() => Err(Fault::new(FaultReason::PasidInLegacyMode, false)),
             TableMode::Legacy => {
-                let legacy::Context { space, device_tlb } = self.legacy_context(epoch, view, source)?;
+                let legacy::Context { space, device_tlb } = self.legacy_context(look, view, source)?;
                 if kind == Kind::DeviceTlb && !device_tlb {
                     let disabled = space.fault_processing_disabled;
                     return Err(Fault::new(FaultReason::TranslationTypeBlocked, disabled));
                 }
+                look.belongs_to(space.domain);
                 Ok((space, false))
             }
             TableMode::Scalable => {
-                let context = self.scalable_context(epoch, view, source)?;
+                let context = self.scalable_context(look, view, source)?;
                 let (pasid, privileged) = context.select(kind, pasid, privileged)?;
-                Ok((self.pasid_space(epoch, view, source, &context, pasid)?, privileged))
+                let space = self.pasid_space(look, view, source, &context, pasid)?;
+                look.belongs_to(space.domain);
+                Ok((space, privileged))
             }
             TableMode::Abort | TableMode::Reserved => {
                 Err(Fault { reason: FaultReason::Aborted, recorded: false })
@@ -166,16 +197,22 @@ impl<M: TableMemory> DmaRemapping<M> {
         }
     }
 
+    /// Tables in memory, to be read for a request.
+    #[inline]
+    fn tables<'a>(&'a self, look: Look<'a>) -> Tables<'a, M> {
+        Tables { memory: &self.memory, tally: look.tally }
+    }
+
     fn reach(
         &self,
-        epoch: Epoch,
+        look: Look,
         space: &AddressSpace,
         iova: Iova,
         length: u64,
         demand: Demand,
     ) -> Result<Reach, FaultReason> {
         space.mapping.admits(demand)?;
-        match self.leaf(epoch, space, iova, demand)? {
+        match self.leaf(look, space, iova, demand)? {
             Some(leaf) => reach(space, &leaf, iova, length),
             None => pass_through(space, iova, length, &self.capabilities),
         }

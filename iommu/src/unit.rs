@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::completion::CompletionReporting;
+use crate::counters::{self, Counters, Tally};
 use crate::device_tlb::DeviceTlbs;
 use crate::fault::FaultReporting;
 use crate::interrupt::{InterruptRemapping, Judgement};
@@ -40,8 +41,8 @@ pub struct Resolution {
 /// A remapping unit.
 ///
 /// A request to memory or an interrupt request takes no lock that a register write holds for long; register
-/// reads take none. Locks are taken in this order: the queue's, then that of the page request queue, then that of fault or
-/// completion reporting.
+/// reads take none. Locks are taken in this order: the queue's, then that of the page request queue, then that of
+/// fault or completion reporting, then that of the counters.
 /// No lock is held while [`Platform::signal`] is called.
 pub struct Unit<M> {
     pub(crate) memory: Arc<M>,
@@ -53,6 +54,7 @@ pub struct Unit<M> {
     pub(crate) completion: CompletionReporting,
     pub(crate) devices: DeviceTlbs,
     pub(crate) page_requests: PageRequestQueue,
+    pub(crate) counters: Counters,
     pub(crate) shadow: Shadow<M>,
     queue: Mutex<Queue>,
     platform: OnceLock<Arc<dyn Platform>>,
@@ -65,6 +67,7 @@ pub(crate) struct Outbox {
     fault: Option<MsiMessage>,
     invalidation: Option<MsiMessage>,
     page_request: Option<MsiMessage>,
+    counter: Option<MsiMessage>,
 }
 
 impl Outbox {
@@ -83,8 +86,13 @@ impl Outbox {
         self.page_request = message.or(self.page_request);
     }
 
+    /// Adds what [`Counters`] gave.
+    pub(crate) fn counter(&mut self, message: Option<MsiMessage>) {
+        self.counter = message.or(self.counter);
+    }
+
     fn messages(&self) -> impl Iterator<Item = MsiMessage> {
-        [self.fault, self.invalidation, self.page_request].into_iter().flatten()
+        [self.fault, self.invalidation, self.page_request, self.counter].into_iter().flatten()
     }
 }
 
@@ -103,6 +111,7 @@ impl<M: TableMemory + 'static> Unit<M> {
             completion: CompletionReporting::default(),
             devices: DeviceTlbs::default(),
             page_requests: PageRequestQueue::default(),
+            counters: Counters::new(&capabilities),
             shadow,
             queue: Mutex::default(),
             platform: OnceLock::new(),
@@ -123,7 +132,13 @@ impl<M: TableMemory + 'static> Unit<M> {
 
     /// Reads registers; no side effects. Accesses that the architecture leaves undefined read 0.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
-        self.registers.read(offset, data);
+        match self.counters.value(offset & !7) {
+            Some(count) if self.registers.is_access(offset, data.len()) => {
+                let half = (offset & 4) as usize;
+                data.copy_from_slice(&count.to_le_bytes()[half..half + data.len()]);
+            }
+            _ => self.registers.read(offset, data),
+        }
     }
 
     /// Writes a register; on return everything it caused has happened. Accesses that the architecture leaves
@@ -159,7 +174,9 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.change_protection(&mut queue, [0..0, 0..0], &mut outbox);
         self.change_interrupt_mode(|_| InterruptMode::default());
         let _no_page_requests = self.page_requests.lock();
-        self.faults.replace(0, || self.registers.reset());
+        self.faults.replace(0, || {
+            self.counters.replace(&self.registers, &counters::State::default(), || self.registers.reset());
+        });
     }
 
     /// Translates a device's request for up to `length` bytes and does `work` on the guest memory found, in
@@ -177,7 +194,10 @@ impl<M: TableMemory + 'static> Unit<M> {
         length: u64,
         work: impl FnOnce(GuestAddress, u64) -> R,
     ) -> Result<R, Blocked> {
-        self.dma.access(request, iova, length, work).map_err(|fault| {
+        let tally = self.counters.tally(|| Tally::of_request(request));
+        let result = self.dma.access(request, iova, length, tally.as_ref(), work);
+        self.count(tally);
+        result.map_err(|fault| {
             let info = match fault.reason {
                 FaultReason::MalformedRequest => FaultInfo::Interrupt(0),
                 _ => FaultInfo::Memory { iova, request: *request },
@@ -189,7 +209,11 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// Answers a translation request (§4.1.2). That a page is not there, or may not be used, is an answer and no
     /// fault; a refusal is recorded.
     pub fn translate(&self, request: &TranslationRequest) -> Result<Translation, TranslationError> {
-        self.dma.translation(request).map_err(|Refusal { fault, error }| {
+        let begin = || Tally::of_translation_request(request.source, request.pasid);
+        let tally = self.counters.tally(begin);
+        let result = self.dma.translation(request, tally.as_ref());
+        self.count(tally);
+        result.map_err(|Refusal { fault, error }| {
             self.refuse(request.source, fault, FaultInfo::Translation(*request));
             error
         })
@@ -197,13 +221,15 @@ impl<M: TableMemory + 'static> Unit<M> {
 
     /// Judges an interrupt request (a write to 0xFEEx_xxxx) and gives what to deliver. A refusal is recorded.
     pub fn remap(&self, source: SourceId, request: MsiMessage) -> Result<MsiMessage, Blocked> {
-        let Judgement { index, outcome } = self.interrupts.judge(source, request);
+        let tally = self.counters.tally(|| Tally::of_interrupt(source));
+        let Judgement { index, outcome } = self.interrupts.judge(source, request, tally.as_ref());
+        self.count(tally);
         outcome.map_err(|fault| self.refuse(source, fault, FaultInfo::Interrupt(index.unwrap_or(0))))
     }
 
     /// The same judgement without recording anything.
     pub fn resolve(&self, source: SourceId, request: MsiMessage) -> Resolution {
-        let Judgement { index, outcome } = self.interrupts.judge(source, request);
+        let Judgement { index, outcome } = self.interrupts.judge(source, request, None);
         Resolution { entry: index, outcome: outcome.map_err(|fault| Blocked { reason: fault.reason as u8 }) }
     }
 
@@ -257,6 +283,15 @@ impl<M: TableMemory + 'static> Unit<M> {
         }
         tracing::trace!(%source, ?reason, ?info, recorded, "Request refused");
         Blocked { reason: reason as u8 }
+    }
+
+    /// Counts what has happened on the way of a request, if anyone counts it.
+    #[inline]
+    pub(crate) fn count(&self, tally: Option<Tally>) {
+        if let Some(tally) = tally {
+            let counter = self.counters.add(&self.registers, &tally);
+            self.send(&Outbox { counter, ..Outbox::default() });
+        }
     }
 
     pub(crate) fn send(&self, outbox: &Outbox) {

@@ -13,7 +13,7 @@ pub enum Profile {
     /// cannot be followed.
     FirstStage,
     /// Everything but posted interrupts: first-stage, second-stage and nested tables, PASIDs of 20 bits,
-    /// device-TLBs, page requests, abort mode. Cannot be followed.
+    /// device-TLBs, page requests, abort mode, performance counters. Cannot be followed.
     Full,
 }
 
@@ -85,6 +85,8 @@ impl Profile {
                 Feature::PageRequests,
                 Feature::PageRequestDrain,
                 Feature::StopMarker,
+                Feature::EnhancedCommands,
+                Feature::PerformanceMonitoring,
                 Feature::SrtpInvalidates,
                 Feature::SirtpInvalidates,
             ],

@@ -165,7 +165,7 @@ fn what_is_invalidated_while_it_is_looked_up_is_not_remembered() {
                 unit.invalidate(EntryRange::Some { first: 5, count: 1 });
             });
         });
-        let vector = || interrupts.judge(SOURCE, request(5)).outcome.unwrap().data;
+        let vector = || interrupts.judge(SOURCE, request(5), None).outcome.unwrap().data;
         vector();
         assert_eq!(vector(), 0x36, "{read:#x}");
     }

@@ -4,12 +4,13 @@ use super::{State, StateError};
 use crate::fault::FaultReporting;
 use crate::queue::Ring;
 use crate::registers::Registers;
+use crate::spec::counters::{EVERY_COUNTER, FREEZE_STATUS};
 use crate::spec::registers::{
     CCMD, EVENT_MASKED, EVENT_PENDING, FECTL, FSTS, FaultStatus, GSTS, Global, ICS, IECTL, IOTLB, IQERCD,
     IQH, PECTL, PMEN, PROTECTED_GRANULE, PRS, WAIT_COMPLETE,
 };
-use crate::spec::{PAGE_ADDRESS, bits, mask};
-use crate::{Capabilities, Feature, protected};
+use crate::spec::{self, PAGE_ADDRESS, bits, mask};
+use crate::{Capabilities, Feature, counters, protected};
 
 /// Refuses a state that contradicts itself. `fresh` are registers after power-on.
 pub(super) fn check(state: &State, fresh: &Registers, faults: &FaultReporting) -> Result<(), StateError> {
@@ -19,6 +20,7 @@ pub(super) fn check(state: &State, fresh: &Registers, faults: &FaultReporting) -
         (protection(state), "its protected regions"),
         (queue(state), "its queue"),
         (fault_ring(state, faults), "its fault records"),
+        (counters(state), "its counters"),
     ];
     match sound.into_iter().find(|(sound, _)| !sound) {
         Some((_, part)) => Err(StateError::Impossible(part)),
@@ -61,7 +63,7 @@ fn set_by_unit(offset: u64, capabilities: &Capabilities, faults: &FaultReporting
             8 => 0xF000_FFFF,
             _ => u32::MAX,
         },
-        _ => 0,
+        _ => spec::counters::set_by_unit(offset, capabilities),
     }
 }
 
@@ -120,6 +122,16 @@ fn fault_ring(state: &State, faults: &FaultReporting) -> bool {
     (status & FaultStatus::PENDING.bits() != 0) == pending
         && first < faults.count()
         && state.next_fault < faults.count()
+}
+
+/// All counters are frozen or none, and none has more bits than there are; without any there is nothing.
+fn counters(state: &State) -> bool {
+    let counters::State { enabled, values } = state.counters;
+    let present = state.capabilities.has(Feature::PerformanceMonitoring);
+    let (most, last) = if present { (EVERY_COUNTER, counters::LAST) } else { (0, 0) };
+    enabled & !most == 0
+        && values.iter().all(|value| *value <= last)
+        && matches!(word(state, FREEZE_STATUS), 0 | EVERY_COUNTER)
 }
 
 fn word(state: &State, offset: u64) -> u32 {

@@ -3,7 +3,7 @@
 use super::{State, StateError};
 use crate::mode::{DmaMode, InterruptMode};
 use crate::queue::{Queue, Ring};
-use crate::{Capabilities, GuestAddress, SourceId};
+use crate::{Capabilities, GuestAddress, SourceId, counters};
 
 /// What every state begins with.
 const MAGIC: [u8; 8] = *b"VT-d\x1Aunt";
@@ -41,6 +41,11 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
         writer.u32(device.0.into());
     }
     writer.u32(state.next_fault as u32);
+    let counters::State { enabled, values } = &state.counters;
+    writer.u32(*enabled);
+    for value in values {
+        writer.u64(*value);
+    }
     let checksum = checksum(&writer.0);
     writer.u64(checksum);
     writer.0
@@ -122,7 +127,11 @@ impl Reader<'_> {
         let protected = [self.u64()?..self.u64()?, self.u64()?..self.u64()?];
         let queue = self.queue()?;
         let next_fault = self.u32()? as usize;
-        Ok(State { capabilities, words, dma, interrupts, protected, queue, next_fault })
+        let mut counters = counters::State { enabled: self.u32()?, ..counters::State::default() };
+        for value in &mut counters.values {
+            *value = self.u64()?;
+        }
+        Ok(State { capabilities, words, dma, interrupts, protected, queue, next_fault, counters })
     }
 
     fn queue(&mut self) -> Result<Queue, StateError> {

@@ -311,7 +311,7 @@ fn what_is_invalidated_while_it_is_looked_up_is_not_remembered() {
             unit.invalidate(&Invalidation::IotlbDomain(DomainId(5)));
         });
         let request = Request::new(SOURCE, Access::Read);
-        let translate = || dma.translate(&request, Iova(0x1000), 1).unwrap().guest.0;
+        let translate = || dma.access(&request, Iova(0x1000), 1, None, |guest, _| guest.0).unwrap();
         let first = translate();
         assert!(first == DATA || first == DATA + 0x1000);
         assert_eq!(translate(), DATA + 0x1000, "{read:#x}");

@@ -1,8 +1,8 @@
 //! Translation requests (§4.1): a device asks where an address leads, to use the answer later in translated
 //! requests.
 
-use super::{DmaRemapping, pass_through};
-use crate::cache::table::Epoch;
+use super::{DmaRemapping, Look, pass_through};
+use crate::counters::Tally;
 use crate::spec::INTERRUPT_RANGE;
 use crate::spec::context::TableMode;
 use crate::spec::fault::FaultReason;
@@ -26,10 +26,15 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// Answers a translation request. A page that is not there, or that the device may not use, is an
     /// answer without permissions; only tables that do not allow to ask, or that cannot be used, are a
     /// refusal.
-    pub(crate) fn translation(&self, request: &TranslationRequest) -> Result<Translation, Refusal> {
+    pub(crate) fn translation(
+        &self,
+        request: &TranslationRequest,
+        tally: Option<&Tally>,
+    ) -> Result<Translation, Refusal> {
         let _section = self.sections.enter();
+        let look = Look { epoch: self.caches.epoch(), tally };
         let page = Iova(request.iova.0 & !(Level::PAGE.span() - 1));
-        let answer = self.answer(&TranslationRequest { iova: page, ..*request });
+        let answer = self.answer(look, &TranslationRequest { iova: page, ..*request });
         answer.or_else(|fault| {
             if recoverable(fault.reason) {
                 return Ok(answer_at(page, Permissions::empty()));
@@ -40,14 +45,13 @@ impl<M: TableMemory> DmaRemapping<M> {
         })
     }
 
-    fn answer(&self, request: &TranslationRequest) -> Result<Translation, Fault> {
-        let epoch = self.caches.epoch();
+    fn answer(&self, look: Look, request: &TranslationRequest) -> Result<Translation, Fault> {
         let view = self.view();
         if !view.translating {
             return Err(Fault { reason: FaultReason::TranslationTypeBlocked, recorded: false });
         }
         let TranslationRequest { source, pasid, privileged, iova, .. } = *request;
-        let (space, privileged) = self.space(epoch, &view, Kind::DeviceTlb, source, pasid, privileged)?;
+        let (space, privileged) = self.space(look, &view, Kind::DeviceTlb, source, pasid, privileged)?;
         if pasid.is_none() && INTERRUPT_RANGE.contains(&iova.0) {
             // Interrupt requests are never translated, and nothing but them can be sent there.
             return Ok(Translation { untranslated_only: true, ..answer_at(iova, Permissions::WRITE) });
@@ -57,7 +61,7 @@ impl<M: TableMemory> DmaRemapping<M> {
         let no_write = request.no_write && view.capabilities.has(Feature::NoWrite);
         let demand = Demand::translation(privileged, execute, no_write);
         let leaf = self
-            .translated_page(epoch, &space, iova, demand)
+            .translated_page(look, &space, iova, demand)
             .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
 
         let mut permissions = leaf.rights.permissions(privileged);
@@ -82,16 +86,16 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// its untranslated requests are treated makes no difference.
     pub(super) fn translated_space(
         &self,
-        epoch: Epoch,
+        look: Look,
         view: &View,
         source: SourceId,
         pasid: Option<Pasid>,
     ) -> Result<AddressSpace, Fault> {
         if view.mode()? != TableMode::Scalable {
-            let (space, _) = self.space(epoch, view, Kind::DeviceTlb, source, pasid, false)?;
+            let (space, _) = self.space(look, view, Kind::DeviceTlb, source, pasid, false)?;
             return Ok(AddressSpace { mapping: Mapping::PassThrough, ..space });
         }
-        let context = self.scalable_context(epoch, view, source)?;
+        let context = self.scalable_context(look, view, source)?;
         let (pasid, _) = context.select(Kind::DeviceTlb, pasid, false)?;
         Ok(AddressSpace {
             domain: DomainId(0),
@@ -104,13 +108,13 @@ impl<M: TableMemory> DmaRemapping<M> {
     /// The page that the answer is about.
     fn translated_page(
         &self,
-        epoch: Epoch,
+        look: Look,
         space: &AddressSpace,
         iova: Iova,
         demand: Demand,
     ) -> Result<Leaf, FaultReason> {
         space.mapping.admits(demand)?;
-        let Some(leaf) = self.leaf(epoch, space, iova, demand)? else {
+        let Some(leaf) = self.leaf(look, space, iova, demand)? else {
             let guest = pass_through(space, iova, Level::PAGE.span(), &self.capabilities)?.guest;
             return Ok(Leaf { guest, level: Level::PAGE, rights: Rights::ALL });
         };
