@@ -1,9 +1,11 @@
 //! A unit driven as Linux drives it with caching mode: registers, the invalidation queue, tables in memory.
 //! What the guest is told is held against what the host has been asked to do by then.
 
+use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
-use iommu::{MapError, MsiMessage, SourceId};
+use iommu::{Capabilities, MapError, MsiMessage, Profile, SourceId};
 use support::fake_host::Call;
 use support::guest::{PAGE, PAGE_2M, RAM};
 use support::machine::*;
@@ -43,6 +45,88 @@ fn a_linux_driver_maps_and_unmaps_buffers() {
     machine.submit(&[context_device(DOMAIN, NVME)]);
     machine.submit(&[iotlb_domain(DOMAIN)]);
     assert_eq!(nvme.host.calls(), [Call::UnmapAll]);
+    nvme.assert_exact();
+}
+
+/// Where the parts of scalable mode's tables lie.
+struct ScalableTables {
+    context: u64,
+    pasid_entry: u64,
+}
+
+impl ScalableTables {
+    /// Tables with a place for the NVMe, which is not taken.
+    fn new(machine: &Machine) -> Self {
+        let guest = &machine.guest;
+        let [contexts, directory, pasids] = [(); 3].map(|()| guest.page());
+        guest.write(guest.root + u64::from(NVME.bus()) * 16, contexts | 1);
+        guest.write(directory, pasids | 1);
+        let context = contexts + u64::from(NVME.devfn()) * 32;
+        guest.write(context, directory);
+        Self { context, pasid_entry: pasids }
+    }
+}
+
+/// The order of Linux with caching mode: the context entry when the driver finds the function, the entry of
+/// PASID 0 when it gets a domain, each with the invalidations that belong to it.
+#[test]
+fn a_linux_driver_in_scalable_mode_maps_and_unmaps_buffers() {
+    let machine = Machine::with(Capabilities::new(Profile::SecondStage, 48));
+    let tables = ScalableTables::new(&machine);
+    let guest = &machine.guest;
+    let nvme = machine.attach(NVME);
+    machine.bring_up();
+    guest.write(tables.context, guest.read(tables.context) | 1);
+    machine.submit(&[context_device(0, NVME), iotlb_domain(0)]);
+    let table = guest.table(4);
+    guest.map(&table, 0x5000, 0x6000, PAGE, BOTH);
+    guest.write(tables.pasid_entry + 8, DOMAIN.into());
+    guest.write(tables.pasid_entry, table.root | 2 << 6 | 2 << 2 | 1);
+    assert_eq!(nvme.host.calls(), []);
+
+    let status = machine.next_status(2);
+    let memory = guest.memory.clone();
+    let not_told = move || assert_eq!(read_status(&memory, status), IN_USE);
+    let announce = || machine.submit(&[pasid_cache(DOMAIN, 0), pasid_iotlb(DOMAIN, 0)]);
+    assert_eq!(nvme.during(announce, not_told), 1);
+    assert_eq!(nvme.host.calls(), [Call::Map(extent(0x5000, 0x6000, PAGE))]);
+    machine.map(&table, 0xFFFF_0000, 0x1234_5000, 8);
+    assert_eq!(nvme.host.calls(), [Call::Map(extent(0xFFFF_0000, 0x1234_5000, 8 * PAGE))]);
+    machine.unmap(&table, 0xFFFF_0000, 8);
+    assert_eq!(nvme.host.calls(), [Call::Unmap { iova: 0xFFFF_0000, length: 8 * PAGE }]);
+    nvme.assert_exact();
+
+    // The driver lets go of the drive: nothing is left before it is told so.
+    guest.write(tables.pasid_entry, 0);
+    let status = machine.next_status(2);
+    let memory = guest.memory.clone();
+    let not_told = move || assert_eq!(read_status(&memory, status), IN_USE);
+    let announce = || machine.submit(&[pasid_cache(DOMAIN, 0), iotlb_domain(DOMAIN)]);
+    assert_eq!(nvme.during(announce, not_told), 1);
+    assert_eq!(nvme.host.calls(), [Call::UnmapAll]);
+    nvme.assert_exact();
+}
+
+/// The bound of the work that one register write does holds for the descriptors of scalable mode too.
+#[test]
+fn a_slow_host_makes_the_queue_go_on_later() {
+    let machine = Machine::with(Capabilities::new(Profile::SecondStage, 48));
+    machine.board.resumes.store(true, Ordering::Relaxed);
+    let tables = ScalableTables::new(&machine);
+    let guest = &machine.guest;
+    let nvme = machine.attach(NVME);
+    guest.write(tables.context, guest.read(tables.context) | 1);
+    machine.bring_up();
+    let table = guest.table(4);
+    guest.map(&table, 0x5000, 0x6000, PAGE, BOTH);
+    guest.write(tables.pasid_entry + 8, DOMAIN.into());
+    guest.write(tables.pasid_entry, table.root | 2 << 6 | 2 << 2 | 1);
+    nvme.host.observe(|_, _| thread::sleep(Duration::from_millis(30)));
+    let head = machine.read(IQH);
+    let status = machine.begin(&[pasid_cache(DOMAIN, 0), iotlb_domain(DOMAIN)]);
+    assert_eq!((machine.read(IQH), read_status(&guest.memory, status)), (head + 32, IN_USE));
+    machine.unit.resume();
+    assert_eq!((machine.read(IQH), read_status(&guest.memory, status)), (machine.read(IQT), DONE));
     nvme.assert_exact();
 }
 

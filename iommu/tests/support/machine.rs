@@ -1,11 +1,11 @@
 //! The driver in a guest as Linux has it with caching mode, and the unit that it drives.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use iommu::{
-    Attachment, Capabilities, EntryRange, Extent, GuestAddress, Iova, MsiMessage, Permissions, Platform,
-    SourceId, Unit,
+    Attachment, Capabilities, EntryRange, Extent, Feature, GuestAddress, Iova, MsiMessage, Permissions,
+    Platform, SourceId, Unit,
 };
 use vm_memory::Bytes;
 
@@ -35,7 +35,8 @@ pub const RUN: u64 = 1 << 63;
 pub const IN_USE: u32 = 1;
 pub const DONE: u32 = 2;
 
-pub const QUEUE_ENTRIES: u64 = 256;
+/// The queue is a page.
+pub const QUEUE_SIZE: u64 = 0x1000;
 pub const NVME: SourceId = SourceId(0x0100);
 pub const DOMAIN: u16 = 2;
 pub const BOTH: Permissions = Permissions::READ_WRITE;
@@ -48,6 +49,15 @@ pub fn context_device(domain: u16, source: SourceId) -> Descriptor {
 
 pub const CONTEXT_GLOBAL: Descriptor = [1 | 1 << 4, 0];
 pub const IOTLB_GLOBAL: Descriptor = [2 | 1 << 4 | 3 << 6, 0];
+pub const PASID_CACHE_GLOBAL: Descriptor = [7 | 3 << 4, 0];
+
+pub fn pasid_cache(domain: u16, pasid: u64) -> Descriptor {
+    [7 | 1 << 4 | u64::from(domain) << 16 | pasid << 32, 0]
+}
+
+pub fn pasid_iotlb(domain: u16, pasid: u64) -> Descriptor {
+    [6 | 2 << 4 | u64::from(domain) << 16 | pasid << 32, 0]
+}
 
 pub fn iotlb_domain(domain: u16) -> Descriptor {
     [2 | 2 << 4 | 3 << 6 | u64::from(domain) << 16, 0]
@@ -62,6 +72,8 @@ pub fn iotlb_pages(domain: u16, iova: u64, pages: u64, hint: bool) -> Descriptor
 #[derive(Default)]
 pub struct Board {
     pub signalled: Mutex<Vec<MsiMessage>>,
+    /// Whether someone sees to it that the queue goes on later.
+    pub resumes: AtomicBool,
 }
 
 impl Platform for Board {
@@ -70,6 +82,10 @@ impl Platform for Board {
     }
 
     fn interrupt_entries_changed(&self, _entries: EntryRange) {}
+
+    fn resume_later(&self) -> bool {
+        self.resumes.load(Ordering::Relaxed)
+    }
 }
 
 /// The driver in the guest, and what it drives.
@@ -91,8 +107,13 @@ pub struct Assigned {
 impl Machine {
     /// Power is on, the guest has not started.
     pub fn new() -> Self {
+        Self::with(Capabilities::legacy(48))
+    }
+
+    /// The same with another unit; it will be in scalable mode if it has that.
+    pub fn with(capabilities: Capabilities) -> Self {
         let guest = Guest::new();
-        let unit = Arc::new(Unit::new(guest.memory.clone(), Capabilities::legacy(48)));
+        let unit = Arc::new(Unit::new(guest.memory.clone(), capabilities));
         let board = Arc::new(Board::default());
         unit.connect(board.clone());
         let (queue, status) = (guest.page(), guest.page());
@@ -143,14 +164,28 @@ impl Machine {
 
     /// In the order of Linux: the queue, the root table with everything flushed, translation last.
     pub fn bring_up(&self) {
+        let scalable = u64::from(self.is_scalable());
         self.write_u64(IQT, 0);
-        self.write_u64(IQA, self.queue);
+        self.write_u64(IQA, self.queue | scalable << 11);
         self.command(QIE);
-        self.write_u64(RTADDR, self.guest.root);
+        self.write_u64(RTADDR, self.guest.root | scalable << 10);
         self.command(SRTP);
         self.submit(&[CONTEXT_GLOBAL]);
+        if self.is_scalable() {
+            self.submit(&[PASID_CACHE_GLOBAL]);
+        }
         self.submit(&[IOTLB_GLOBAL]);
         self.command(TE);
+    }
+
+    pub fn is_scalable(&self) -> bool {
+        self.unit.capabilities().has(Feature::Scalable)
+    }
+
+    /// The size of a descriptor, and how many there are.
+    fn descriptors(&self) -> (u64, u64) {
+        let size = if self.is_scalable() { 32 } else { 16 };
+        (size, QUEUE_SIZE / size)
     }
 
     pub fn put_behind(&self, source: SourceId, table: &Table, domain: u16) {
@@ -159,29 +194,36 @@ impl Machine {
         self.submit(&[iotlb_domain(domain)]);
     }
 
-    /// Writes descriptors and a wait into the queue, then the tail.
+    /// Writes descriptors and a wait into the queue, then the tail; checks that they are done.
     pub fn submit(&self, descriptors: &[Descriptor]) {
+        let status = self.begin(descriptors);
+        assert_eq!(read_status(&self.guest.memory, status), DONE, "FSTS {:#x}", self.read(FSTS));
+        assert_eq!(self.read(IQH), self.read(IQT));
+    }
+
+    /// Writes descriptors and a wait into the queue, then the tail; gives where the wait's status is.
+    pub fn begin(&self, descriptors: &[Descriptor]) -> u64 {
         let tail = self.tail.load(Ordering::Relaxed);
-        let slot = |index: u64| (tail + index) % QUEUE_ENTRIES;
+        let (size, entries) = self.descriptors();
+        let slot = |index: u64| (tail + index) % entries;
         let wait_at = slot(descriptors.len() as u64);
         let status = self.status + wait_at * 4;
         self.set_status(status, IN_USE);
         let wait = [5 | 1 << 5 | u64::from(DONE) << 32, status];
         for (index, descriptor) in descriptors.iter().chain([&wait]).enumerate() {
-            let at = self.queue + slot(index as u64) * 16;
+            let at = self.queue + slot(index as u64) * size;
             self.guest.write(at, descriptor[0]);
             self.guest.write(at + 8, descriptor[1]);
         }
-        let tail = (wait_at + 1) % QUEUE_ENTRIES;
+        let tail = (wait_at + 1) % entries;
         self.tail.store(tail, Ordering::Relaxed);
-        self.write(IQT, (tail * 16) as u32);
-        assert_eq!(read_status(&self.guest.memory, status), DONE, "FSTS {:#x}", self.read(FSTS));
-        assert_eq!(u64::from(self.read(IQH)), tail * 16);
+        self.write(IQT, (tail * size) as u32);
+        status
     }
 
     /// Where the status of the next submission of `count` descriptors will be.
     pub fn next_status(&self, count: u64) -> u64 {
-        self.status + (self.tail.load(Ordering::Relaxed) + count) % QUEUE_ENTRIES * 4
+        self.status + (self.tail.load(Ordering::Relaxed) + count) % self.descriptors().1 * 4
     }
 
     pub fn set_status(&self, address: u64, value: u32) {
