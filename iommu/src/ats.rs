@@ -134,8 +134,9 @@ pub enum InvalidationCompletion {
 
 /// A device that holds translations or sends page requests.
 ///
-/// Called with the unit's queue locked: an answer must not wait for a lock that anyone holds while writing a
-/// register of the unit. A device that keeps what a translation request gave it asks and keeps under the same
+/// Called with the unit's queue locked, by a thread that writes a register: an answer must not wait for a lock
+/// that anyone holds while writing a register of the unit or calling [`Unit::resume`](crate::Unit::resume). A
+/// device that keeps what a translation request gave it asks and keeps under the same
 /// lock that [`DeviceTlb::invalidate`] takes; otherwise it could keep what it has just been told to forget.
 pub trait DeviceTlb: Send + Sync {
     /// The requester ID the guest gave it, live: guests renumber buses.
@@ -144,6 +145,7 @@ pub trait DeviceTlb: Send + Sync {
     /// Forgets translations. On return no request under way uses what was forgotten.
     fn invalidate(&self, what: &DeviceTlbInvalidation) -> InvalidationCompletion;
 
-    /// Takes the answer to a group of page requests.
+    /// Takes the answer to a group of page requests. It may be to a group that the device never asked for, or
+    /// has been given an answer to: software writes what it likes (§7.9).
     fn page_response(&self, response: &PageResponse);
 }

@@ -27,8 +27,11 @@ impl DeviceTlbs {
 }
 
 impl<M: TableMemory + 'static> Unit<M> {
-    /// Makes a device known that holds translations or sends page requests. It is forgotten when it is
-    /// dropped.
+    /// Makes a device known that holds translations or sends page requests, to be done before it asks for any.
+    /// It is forgotten when it is dropped.
+    ///
+    /// Of two with one requester ID the first counts. Invalidations for a requester ID that nobody has are not
+    /// answered, which stops the queue by a time-out error (§6.5.2.10), as they would on a bus.
     pub fn register_device_tlb(&self, device: &Arc<dyn DeviceTlb>) {
         self.devices.register(device);
     }

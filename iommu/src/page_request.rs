@@ -36,12 +36,16 @@ enum Dropped {
 }
 
 impl<M: TableMemory + 'static> Unit<M> {
-    /// Takes a page request message (§7.5) and puts it into the queue, where software finds it. What software
-    /// makes of it comes by [`DeviceTlb::page_response`](crate::DeviceTlb::page_response).
+    /// Takes a page request message (§7.4.1) and puts it into the queue, where software finds it.
+    ///
+    /// Nothing is given then: what software makes of it comes later, possibly before this returns, by
+    /// [`DeviceTlb::page_response`](crate::DeviceTlb::page_response). A wait descriptor that drains page
+    /// requests waits for those that have begun here.
     ///
     /// A request that software will never see is dropped. If it was the last of its group, the answer is
-    /// given here: success if there was no room, so that the device asks for the translation and then the
-    /// page again; failure if it may not send any.
+    /// given here, to be treated as if it had come that way: success if there was no room, so that the device
+    /// asks for the translation and then the page again; failure if it may not send any. A stop marker is
+    /// never answered.
     #[must_use]
     pub fn page_request(&self, request: &PageRequest) -> Option<PageResponse> {
         let mut outbox = Outbox::default();

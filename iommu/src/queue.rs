@@ -2,7 +2,13 @@
 //!
 //! One register write does at most what the queue holds, 2^15 descriptors, whatever software does meanwhile.
 //! Where someone sees to it that the queue goes on ([`Platform::resume_later`](crate::Platform)), it does
-//! no more than fits in [`SLICE`], and one descriptor.
+//! no more than fits in [`SLICE`], and one descriptor. The most that one descriptor does:
+//!
+//! - one that names translations, of either mode, looks once at every entry of the caches, some 2^14. For each
+//!   assigned function that it names it reads the entries that lead to a table, at most 2^13 tables, and asks
+//!   the host for at most 2^20 mappings (`shadow/wanted.rs`);
+//! - one for a device calls that device once; one for interrupt remapping entries calls the platform once;
+//! - a wait writes one word, once the requests and page requests under way have ended.
 
 mod slice;
 

@@ -1,6 +1,8 @@
 //! A small machine for tests: memory with tables built in it, a unit, and what it sends.
 
+pub(crate) mod descriptor;
 pub(crate) mod device;
+mod interposed;
 pub(crate) mod scalable;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,9 +13,11 @@ use vm_memory::{Bytes, GuestMemoryMmap};
 use crate::spec::registers::{FSTS, GCMD, GSTS, Global, IQA, IQH, IQT, IRTA, RTADDR};
 use crate::spec::second_stage::Level;
 use crate::{
-    Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MemoryError, MsiMessage, Platform,
-    Request, SourceId, TableMemory, Unit,
+    Access, Blocked, Capabilities, EntryRange, GuestAddress, Iova, MsiMessage, Platform, Request, SourceId,
+    Unit,
 };
+
+pub(crate) use interposed::Interposed;
 
 pub(crate) type Memory = Arc<GuestMemoryMmap>;
 
@@ -316,131 +320,5 @@ impl Machine {
         }
         self.write(FSTS, 1);
         records
-    }
-}
-
-/// What happens at an address, once.
-type At = Mutex<Option<(u64, Box<dyn FnOnce() + Send>)>>;
-
-/// Memory in which something happens right after a certain read, and before a certain write.
-pub(crate) struct Interposed {
-    memory: Memory,
-    after_read: At,
-    before_write: At,
-}
-
-impl Interposed {
-    pub(crate) fn new(memory: Memory) -> Self {
-        Self { memory, after_read: Mutex::default(), before_write: Mutex::default() }
-    }
-
-    /// Runs `hook` after the next read at `address`, which gives the value from before.
-    pub(crate) fn after_read(&self, address: u64, hook: impl FnOnce() + Send + 'static) {
-        *self.after_read.lock().unwrap() = Some((address, Box::new(hook)));
-    }
-
-    /// Runs `hook` before the next word is written at `address`.
-    pub(crate) fn before_write(&self, address: u64, hook: impl FnOnce() + Send + 'static) {
-        *self.before_write.lock().unwrap() = Some((address, Box::new(hook)));
-    }
-
-    fn run(at: &At, address: GuestAddress) {
-        let hook = at.lock().unwrap().take_if(|(at, _)| *at == address.0);
-        if let Some((_, hook)) = hook {
-            hook();
-        }
-    }
-}
-
-impl TableMemory for Interposed {
-    fn read_u64(&self, address: GuestAddress) -> Result<u64, MemoryError> {
-        let value = self.memory.read_u64(address);
-        Self::run(&self.after_read, address);
-        value
-    }
-
-    fn write_u32(&self, address: GuestAddress, value: u32) -> Result<(), MemoryError> {
-        Self::run(&self.before_write, address);
-        self.memory.write_u32(address, value)
-    }
-
-    fn compare_exchange_u64(
-        &self,
-        address: GuestAddress,
-        current: u64,
-        new: u64,
-    ) -> Result<Result<u64, u64>, MemoryError> {
-        self.memory.compare_exchange_u64(address, current, new)
-    }
-}
-
-/// Descriptors.
-pub(crate) mod descriptor {
-    pub(crate) const fn context_global() -> [u64; 2] {
-        [1 | 1 << 4, 0]
-    }
-
-    pub(crate) const fn context_domain(domain: u64) -> [u64; 2] {
-        [1 | 2 << 4 | domain << 16, 0]
-    }
-
-    pub(crate) const fn context_device(domain: u64, source: u64, function_mask: u64) -> [u64; 2] {
-        [1 | 3 << 4 | domain << 16 | source << 32 | function_mask << 48, 0]
-    }
-
-    pub(crate) const fn iotlb_global() -> [u64; 2] {
-        [2 | 1 << 4, 0]
-    }
-
-    pub(crate) const fn iotlb_domain(domain: u64) -> [u64; 2] {
-        [2 | 2 << 4 | domain << 16, 0]
-    }
-
-    pub(crate) const fn iotlb_pages(domain: u64, iova: u64, address_mask: u64) -> [u64; 2] {
-        [2 | 3 << 4 | domain << 16, iova & !0xFFF | address_mask]
-    }
-
-    pub(crate) const fn interrupt_global() -> [u64; 2] {
-        [4, 0]
-    }
-
-    pub(crate) const fn interrupt_index(index: u64, index_mask: u64) -> [u64; 2] {
-        [4 | 1 << 4 | index_mask << 27 | index << 32, 0]
-    }
-
-    pub(crate) const fn wait_status(address: u64, data: u64) -> [u64; 2] {
-        [5 | 1 << 5 | data << 32, address]
-    }
-
-    pub(crate) const fn wait_interrupt() -> [u64; 2] {
-        [5 | 1 << 4, 0]
-    }
-
-    pub(crate) const fn pasid_cache(granularity: u64, domain: u64, pasid: u64) -> [u64; 2] {
-        [7 | granularity << 4 | domain << 16 | pasid << 32, 0]
-    }
-
-    pub(crate) const fn pasid_iotlb(domain: u64, pasid: u64) -> [u64; 2] {
-        [6 | 2 << 4 | domain << 16 | pasid << 32, 0]
-    }
-
-    pub(crate) const fn pasid_iotlb_pages(domain: u64, pasid: u64, iova: u64, address_mask: u64) -> [u64; 2] {
-        [6 | 3 << 4 | domain << 16 | pasid << 32, iova & !0xFFF | address_mask]
-    }
-
-    pub(crate) const fn device_tlb(source: u64, address: u64, sized: bool) -> [u64; 2] {
-        [3 | source << 32, address & !0xFFF | sized as u64]
-    }
-
-    pub(crate) const fn pasid_device_tlb(source: u64, pasid: u64, address: u64, sized: bool) -> [u64; 2] {
-        [8 | source << 16 | pasid << 32, address & !0xFFF | (sized as u64) << 11]
-    }
-
-    pub(crate) const fn page_response(source: u64, pasid: Option<u64>, group: u64, code: u64) -> [u64; 2] {
-        let pasid = match pasid {
-            Some(pasid) => 1 << 4 | pasid << 32,
-            None => 0,
-        };
-        [9 | pasid | code << 12 | source << 16, group << 3]
     }
 }

@@ -40,9 +40,20 @@ pub struct Resolution {
 
 /// A remapping unit.
 ///
+/// What comes to it, and by which method:
+///
+/// - a processor's access to the register window: [`Self::read`], [`Self::write`];
+/// - a device's request to memory, untranslated or translated, with or without PASID: [`Self::access`];
+/// - a device's interrupt request: [`Self::remap`];
+/// - a translation request of a device that has a device-TLB: [`Self::translate`];
+/// - a page request message: [`Self::page_request`].
+///
+/// What goes out goes to those made known before: [`Self::connect`], [`Self::register_device_tlb`],
+/// [`Self::attach`].
+///
 /// A request to memory or an interrupt request takes no lock that a register write holds for long; register
-/// reads take none. Locks are taken in this order: the queue's, then that of the page request queue, then that of
-/// fault or completion reporting, then that of the counters.
+/// reads take none. Locks are taken in this order: the queue's, then that of the page request queue, then that
+/// of fault or completion reporting, then that of the counters.
 /// No lock is held while [`Platform::signal`] is called.
 pub struct Unit<M> {
     pub(crate) memory: Arc<M>,
@@ -206,8 +217,16 @@ impl<M: TableMemory + 'static> Unit<M> {
         })
     }
 
-    /// Answers a translation request (§4.1.2). That a page is not there, or may not be used, is an answer and no
-    /// fault; a refusal is recorded.
+    /// Answers a translation request (§4.1.2).
+    ///
+    /// That a page is not there, or may not be used, is an answer without permissions and no fault: the device
+    /// may ask for the page ([`Self::page_request`]) and then again. Tables that do not let it ask, or that are
+    /// broken, are a refusal with a status, which is recorded unless they disable that (FPD).
+    ///
+    /// The answer is about the 4 KiB page of the address, or about as much around it as the tables map in one
+    /// entry. It holds until the unit tells the device otherwise, so a device that keeps it must have been made
+    /// known by [`Self::register_device_tlb`]. Permission to write comes with the dirty bit set. What the
+    /// device may use it for are requests marked as translated ([`Request::translated`]).
     pub fn translate(&self, request: &TranslationRequest) -> Result<Translation, TranslationError> {
         let begin = || Tally::of_translation_request(request.source, request.pasid);
         let tally = self.counters.tally(begin);
