@@ -8,7 +8,8 @@ use crate::Remapping;
 
 /// Where interrupts that have been judged go: the hypervisor.
 pub trait MsiSink: Send + Sync {
-    /// Delivers a message as it is.
+    /// Delivers a message as it is. Called in a section that the remapping unit waits for: it must not call
+    /// back into the unit.
     fn deliver(&self, message: MsiMessage);
 }
 
@@ -35,13 +36,14 @@ impl InterruptSource {
         Self { remapping, sink }
     }
 
-    /// Sends `request` as `source`; a refused one has been recorded and is dropped.
+    /// Sends `request` as `source`, or posts it; a refused one has been recorded and is dropped.
     pub fn send(&self, source: SourceId, request: MsiMessage) -> Result<(), Blocked> {
-        let message = match &self.remapping {
-            Remapping::Absent => request,
-            Remapping::Unit(unit) => unit.remap(source, request)?,
-        };
-        self.sink.deliver(message);
+        match &self.remapping {
+            Remapping::Absent => self.sink.deliver(request),
+            Remapping::Unit(unit) => {
+                unit.remap(source, request, |message| self.sink.deliver(message))?;
+            }
+        }
         Ok(())
     }
 }

@@ -1,4 +1,6 @@
-//! Interrupt remapping (chapter 5): from a device's interrupt request to what is delivered.
+//! Interrupt remapping (chapter 5): from a device's interrupt request to what is delivered or posted.
+
+mod post;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cache::interrupt_entry::InterruptEntryCache;
 use crate::cache::table::Epoch;
 use crate::counters::Tally;
+use crate::drain::Sections;
 use crate::mode::InterruptMode;
 use crate::spec::counters::Event;
 use crate::spec::fault::FaultReason;
@@ -19,6 +22,9 @@ pub(crate) struct InterruptRemapping<M> {
     /// An [`InterruptMode`].
     mode: AtomicU64,
     cache: InterruptEntryCache,
+    sections: Sections,
+    /// Whether entries may have posted format.
+    posting: bool,
 }
 
 /// What an interrupt request comes to.
@@ -26,16 +32,35 @@ pub(crate) struct InterruptRemapping<M> {
 pub(crate) struct Judgement {
     /// The index that the request names, if it has one that is not beyond the table's limits.
     pub(crate) index: Option<u16>,
-    pub(crate) outcome: Result<MsiMessage, Fault>,
+    pub(crate) outcome: Result<Verdict, Fault>,
+}
+
+/// What is to be done with an interrupt request that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This is delivered.
+    Deliver(MsiMessage),
+    /// It is posted as this entry says, which is present and has posted format.
+    Post(InterruptEntry),
+}
+
+/// An interrupt request that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedInterrupt {
+    /// The index for the record of the fault: 0 if the request has none.
+    pub(crate) index: u16,
+    pub(crate) fault: Fault,
 }
 
 /// An entry that keeps changing is taken as it comes after so many attempts to see it twice alike.
 const SNAPSHOT_ATTEMPTS: usize = 4;
 
 impl<M: TableMemory> InterruptRemapping<M> {
-    pub(crate) fn new(memory: Arc<M>) -> Self {
+    /// `posting`: whether entries may have posted format.
+    pub(crate) fn new(memory: Arc<M>, posting: bool) -> Self {
         let mode = AtomicU64::new(InterruptMode::default().0);
-        Self { memory, mode, cache: InterruptEntryCache::new() }
+        let cache = InterruptEntryCache::new();
+        Self { memory, mode, cache, sections: Sections::default(), posting }
     }
 
     pub(crate) fn mode(&self) -> InterruptMode {
@@ -47,8 +72,32 @@ impl<M: TableMemory> InterruptRemapping<M> {
         self.mode.store(mode.0, Ordering::Release);
     }
 
+    /// Forgets `entries`, and waits until every request that may have used them has been delivered or posted
+    /// (interrupt draining, §6.5.6).
     pub(crate) fn invalidate(&self, entries: EntryRange) {
         self.cache.invalidate(entries);
+        self.sections.drain();
+    }
+
+    /// Does with `request` what is to be done: has `deliver` take a message if one comes of it, and gives its
+    /// answer, before an invalidation can complete that names the entry used. Lookups are noted in `tally`.
+    pub(crate) fn carry_out<R>(
+        &self,
+        source: SourceId,
+        request: MsiMessage,
+        tally: Option<&Tally>,
+        deliver: impl FnOnce(MsiMessage) -> R,
+    ) -> Result<Option<R>, RefusedInterrupt> {
+        let _section = self.sections.enter();
+        let Judgement { index, outcome } = self.judge(source, request, tally);
+        let refused = |fault| RefusedInterrupt { index: index.unwrap_or(0), fault };
+        match outcome.map_err(refused)? {
+            Verdict::Deliver(message) => Ok(Some(deliver(message))),
+            Verdict::Post(entry) => {
+                let notification = self.post(entry).map_err(refused)?;
+                Ok(notification.map(deliver))
+            }
+        }
     }
 
     /// Decides what becomes of `request`; lookups are noted in `tally`.
@@ -57,12 +106,12 @@ impl<M: TableMemory> InterruptRemapping<M> {
         let mode = self.mode();
         let unqualified = |reason| Err(Fault::new(reason, false));
         if !mode.remapping() {
-            return Judgement { index: None, outcome: Ok(request) };
+            return Judgement { index: None, outcome: Ok(Verdict::Deliver(request)) };
         }
         let (index, reserved) = match InterruptRequest::decode(request) {
             InterruptRequest::Compatibility => {
                 let outcome = if mode.compatibility_passes() {
-                    Ok(request)
+                    Ok(Verdict::Deliver(request))
                 } else {
                     unqualified(FaultReason::CompatibilityBlocked)
                 };
@@ -78,13 +127,19 @@ impl<M: TableMemory> InterruptRemapping<M> {
             unqualified(FaultReason::RequestReserved)
         } else {
             self.entry(epoch, mode.table(), short_index, tally).and_then(|entry| {
-                deliver(entry, mode.table(), source)
-                    .map_err(|reason| Fault::new(reason, entry.fault_processing_disabled()))
+                if !entry.accepts(source) {
+                    Err(qualified(entry, FaultReason::SourceMismatch))
+                } else if entry.is_posted() {
+                    Ok(Verdict::Post(entry))
+                } else {
+                    Ok(Verdict::Deliver(entry.message(mode.table().extended())))
+                }
             })
         };
         Judgement { index: Some(short_index), outcome }
     }
 
+    /// The entry `index`, present and without reserved bits.
     fn entry(
         &self,
         epoch: Epoch,
@@ -95,15 +150,25 @@ impl<M: TableMemory> InterruptRemapping<M> {
         let note = |event| tally.into_iter().for_each(|tally| tally.note(event));
         note(Event::InterruptLookup);
         if let Some(entry) = self.cache.get(index) {
-            note(Event::InterruptHit);
-            return Ok(entry);
+            note(if entry.is_posted() { Event::InterruptHitPosted } else { Event::InterruptHit });
+            Ok(entry)
+        } else {
+            self.fetch(epoch, table, index)
         }
+    }
+
+    /// The same from memory, to be remembered.
+    fn fetch(&self, epoch: Epoch, table: TablePointer, index: u16) -> Result<InterruptEntry, Fault> {
         let unqualified = |reason| Fault::new(reason, false);
         let address = table.entry(index).ok_or(unqualified(FaultReason::IndexBeyondTable))?;
         let entry = self.snapshot(address).ok_or(unqualified(FaultReason::InterruptEntryUnreadable))?;
-        if entry.present() && !entry.reserved(table.extended()) {
-            self.cache.fill(epoch, index, entry);
+        if !entry.present() {
+            return Err(qualified(entry, FaultReason::InterruptEntryNotPresent));
         }
+        if entry.reserved(table.extended(), self.posting) {
+            return Err(qualified(entry, FaultReason::InterruptEntryReserved));
+        }
+        self.cache.fill(epoch, index, entry);
         Ok(entry)
     }
 
@@ -127,17 +192,9 @@ impl<M: TableMemory> InterruptRemapping<M> {
     }
 }
 
-/// What `entry` makes of a request by `source`.
-fn deliver(entry: InterruptEntry, table: TablePointer, source: SourceId) -> Result<MsiMessage, FaultReason> {
-    if !entry.present() {
-        Err(FaultReason::InterruptEntryNotPresent)
-    } else if entry.reserved(table.extended()) {
-        Err(FaultReason::InterruptEntryReserved)
-    } else if !entry.accepts(source) {
-        Err(FaultReason::SourceMismatch)
-    } else {
-        Ok(entry.message(table.extended()))
-    }
+/// A fault that `entry` may keep to itself.
+fn qualified(entry: InterruptEntry, reason: FaultReason) -> Fault {
+    Fault::new(reason, entry.fault_processing_disabled())
 }
 
 #[cfg(test)]

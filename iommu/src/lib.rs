@@ -55,7 +55,7 @@ pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform}
 pub use shadow::{Attachment, Audit, Extent, Statistics};
 pub use state::StateError;
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
-pub use unit::{Blocked, Resolution, Unit};
+pub use unit::{Blocked, Outcome, Resolution, Unit};
 pub use vm_memory::GuestAddress;
 
 /// The README's example, as a test.

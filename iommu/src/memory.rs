@@ -27,6 +27,10 @@ pub trait TableMemory: Send + Sync {
         current: u64,
         new: u64,
     ) -> Result<Result<u64, u64>, MemoryError>;
+
+    /// Sets the bits of `set` in a naturally aligned 64-bit entry, in one access however often others change
+    /// it; gives the value found.
+    fn fetch_or_u64(&self, address: GuestAddress, set: u64) -> Result<u64, MemoryError>;
 }
 
 impl<T> TableMemory for T
@@ -51,11 +55,26 @@ where
         current: u64,
         new: u64,
     ) -> Result<Result<u64, u64>, MemoryError> {
-        let memory: &T::Target = self;
-        let error = MemoryError(address.0);
-        let (region, offset) = memory.to_region_addr(address).ok_or(error)?;
-        let slice = region.get_slice(offset, size_of::<u64>()).map_err(|_| error)?;
-        let entry: &AtomicU64 = slice.get_atomic_ref(0).map_err(|_| error)?;
-        Ok(entry.compare_exchange(current.to_le(), new.to_le(), Ordering::AcqRel, Ordering::Acquire))
+        in_place(&**self, address, |entry| {
+            let (current, new) = (current.to_le(), new.to_le());
+            let outcome = entry.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire);
+            outcome.map(u64::from_le).map_err(u64::from_le)
+        })
     }
+
+    fn fetch_or_u64(&self, address: GuestAddress, set: u64) -> Result<u64, MemoryError> {
+        in_place(&**self, address, |entry| u64::from_le(entry.fetch_or(set.to_le(), Ordering::AcqRel)))
+    }
+}
+
+/// Does `work` on an entry where it lies.
+fn in_place<M: GuestMemoryBackend + ?Sized, R>(
+    memory: &M,
+    address: GuestAddress,
+    work: impl FnOnce(&AtomicU64) -> R,
+) -> Result<R, MemoryError> {
+    let error = MemoryError(address.0);
+    let (region, offset) = memory.to_region_addr(address).ok_or(error)?;
+    let slice = region.get_slice(offset, size_of::<u64>()).map_err(|_| error)?;
+    slice.get_atomic_ref(0).map(work).map_err(|_| error)
 }

@@ -8,6 +8,7 @@ pub(crate) mod first_stage;
 pub(crate) mod interrupt;
 pub(crate) mod page_request;
 pub(crate) mod pasid;
+pub(crate) mod posted;
 pub(crate) mod registers;
 pub(crate) mod second_stage;
 

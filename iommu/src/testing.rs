@@ -230,6 +230,11 @@ impl Machine {
         self.command(Global::TRANSLATION, Global::empty());
     }
 
+    /// Sends an interrupt request; gives the message delivered, if one is.
+    pub(crate) fn remap(&self, source: SourceId, request: MsiMessage) -> Result<Option<MsiMessage>, Blocked> {
+        self.unit.remap(source, request, |message| message)
+    }
+
     /// Switches the queue on: 256 descriptors.
     pub(crate) fn enable_queue(&self) {
         self.write(IQT, 0);

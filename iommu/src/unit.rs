@@ -6,7 +6,7 @@ use crate::completion::CompletionReporting;
 use crate::counters::{self, Counters, Tally};
 use crate::device_tlb::DeviceTlbs;
 use crate::fault::FaultReporting;
-use crate::interrupt::{InterruptRemapping, Judgement};
+use crate::interrupt::{InterruptRemapping, Judgement, RefusedInterrupt, Verdict};
 use crate::invalidation::Invalidation;
 use crate::mode::{DmaMode, InterruptMode};
 use crate::page_request::PageRequestQueue;
@@ -17,8 +17,8 @@ use crate::spec::fault::{FaultInfo, FaultReason};
 use crate::translate::{DmaRemapping, Refusal};
 use crate::walk::Fault;
 use crate::{
-    AssignedFunction, Attachment, Capabilities, EntryRange, GuestAddress, HostMapper, Iova, MsiMessage,
-    Platform, Request, SourceId, TableMemory, Translation, TranslationError, TranslationRequest,
+    AssignedFunction, Attachment, Capabilities, EntryRange, Feature, GuestAddress, HostMapper, Iova,
+    MsiMessage, Platform, Request, SourceId, TableMemory, Translation, TranslationError, TranslationRequest,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -34,8 +34,29 @@ pub struct Blocked {
 pub struct Resolution {
     /// The interrupt remapping entry that decided, if one did.
     pub entry: Option<u16>,
-    /// What is to be delivered; the fault reason if nothing is.
-    pub outcome: Result<MsiMessage, Blocked>,
+    /// What is to be done; the fault reason if nothing is.
+    pub outcome: Result<Outcome, Blocked>,
+}
+
+/// What is to be done with an interrupt request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This message is delivered.
+    Message(MsiMessage),
+    /// It is posted: a bit is set in a descriptor in guest memory, and whether software is notified is decided
+    /// anew each time. Only [`Unit::remap`] can do that.
+    Posted,
+}
+
+impl Resolution {
+    /// The message that every such request comes to, which may be delivered without asking the unit again
+    /// until the entry is invalidated.
+    pub fn message(&self) -> Option<MsiMessage> {
+        match self.outcome {
+            Ok(Outcome::Message(message)) => Some(message),
+            Ok(Outcome::Posted) | Err(_) => None,
+        }
+    }
 }
 
 /// A remapping unit.
@@ -117,7 +138,10 @@ impl<M: TableMemory + 'static> Unit<M> {
             capabilities,
             registers: Registers::new(&capabilities),
             dma,
-            interrupts: InterruptRemapping::new(Arc::clone(&memory)),
+            interrupts: InterruptRemapping::new(
+                Arc::clone(&memory),
+                capabilities.has(Feature::PostedInterrupts),
+            ),
             faults: FaultReporting::new(&capabilities),
             completion: CompletionReporting::default(),
             devices: DeviceTlbs::default(),
@@ -238,18 +262,35 @@ impl<M: TableMemory + 'static> Unit<M> {
         })
     }
 
-    /// Judges an interrupt request (a write to 0xFEEx_xxxx) and gives what to deliver. A refusal is recorded.
-    pub fn remap(&self, source: SourceId, request: MsiMessage) -> Result<MsiMessage, Blocked> {
+    /// Remaps an interrupt request (a write to 0xFEEx_xxxx): `deliver` gets the message to be delivered, in one
+    /// read-side critical section, so that an invalidation of the entry waits for it (§6.5.6). It must not call
+    /// back into the unit.
+    ///
+    /// Gives the answer of `deliver`; none where the interrupt was posted and software is not to be notified. A
+    /// refusal is recorded.
+    pub fn remap<R>(
+        &self,
+        source: SourceId,
+        request: MsiMessage,
+        deliver: impl FnOnce(MsiMessage) -> R,
+    ) -> Result<Option<R>, Blocked> {
         let tally = self.counters.tally(|| Tally::of_interrupt(source));
-        let Judgement { index, outcome } = self.interrupts.judge(source, request, tally.as_ref());
+        let result = self.interrupts.carry_out(source, request, tally.as_ref(), deliver);
         self.count(tally);
-        outcome.map_err(|fault| self.refuse(source, fault, FaultInfo::Interrupt(index.unwrap_or(0))))
+        result.map_err(|RefusedInterrupt { index, fault }| {
+            self.refuse(source, fault, FaultInfo::Interrupt(index))
+        })
     }
 
-    /// The same judgement without recording anything.
+    /// Judges an interrupt request in the same way, without any effect.
     pub fn resolve(&self, source: SourceId, request: MsiMessage) -> Resolution {
         let Judgement { index, outcome } = self.interrupts.judge(source, request, None);
-        Resolution { entry: index, outcome: outcome.map_err(|fault| Blocked { reason: fault.reason as u8 }) }
+        let outcome = match outcome {
+            Ok(Verdict::Deliver(message)) => Ok(Outcome::Message(message)),
+            Ok(Verdict::Post(_)) => Ok(Outcome::Posted),
+            Err(fault) => Err(Blocked { reason: fault.reason as u8 }),
+        };
+        Resolution { entry: index, outcome }
     }
 
     /// Puts a function whose DMA the host carries out behind the unit: from now on `mapper` follows the

@@ -115,8 +115,8 @@ impl World {
         reached.expect("The page is mapped")
     }
 
-    pub(crate) fn remap(&self) -> MsiMessage {
-        self.unit.remap(SOURCE, black_box(INTERRUPT)).expect("The entry is present")
+    pub(crate) fn remap(&self) -> Option<MsiMessage> {
+        self.unit.remap(SOURCE, black_box(INTERRUPT), |message| message).expect("The entry is present")
     }
 
     /// Puts descriptors into the queue and rings the bell; on return they are done.

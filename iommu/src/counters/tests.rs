@@ -10,7 +10,7 @@ use crate::testing::scalable::{
 };
 use crate::testing::{DATA, Machine, RW, SOURCE, descriptor};
 use crate::{
-    Access, Capabilities, Iova, MsiMessage, PageRequest, Pasid, Profile, Request, SourceId,
+    Access, Capabilities, Feature, Iova, MsiMessage, PageRequest, Pasid, Profile, Request, SourceId,
     TranslationRequest,
 };
 
@@ -189,7 +189,7 @@ fn s11_4_13_interrupt_requests_are_counted() {
     machine.count(&[Counted::InterruptLookup, Counted::InterruptHit, Counted::Request]);
     let send = |times: u64| {
         let request = MsiMessage { address: 0xFEE0_0010 | 7 << 5, data: 0 };
-        (0..times).for_each(|_| assert!(machine.unit.remap(SOURCE, request).is_ok()));
+        (0..times).for_each(|_| assert!(machine.remap(SOURCE, request).is_ok()));
     };
     assert_eq!(machine.while_doing(|| send(1)), [1, 0, 0]);
     assert_eq!(machine.while_doing(|| send(100)), [100, 100, 0]);
@@ -201,6 +201,19 @@ fn s11_4_13_interrupt_requests_are_counted() {
         machine.while_doing(|| assert!(machine.unit.resolve(SOURCE, request).outcome.is_ok())),
         [0, 0, 0]
     );
+}
+
+#[test]
+fn s11_4_13_hits_of_posted_entries_are_counted_apart() {
+    let machine = Machine::with(FULL.with(Feature::PostedInterrupts));
+    machine.interrupt_entry(7, [DATA << 32 | 0x41 << 16 | 1 << 15 | 1, 0]);
+    machine.enable_queue();
+    machine.enable_interrupts(true);
+    machine.count(&[Counted::InterruptLookup, Counted::InterruptHit, Counted::InterruptHitPosted]);
+    let request = MsiMessage { address: 0xFEE0_0010 | 7 << 5, data: 0 };
+    let send = |times: u64| (0..times).for_each(|_| assert!(machine.remap(SOURCE, request).is_ok()));
+    assert_eq!(machine.while_doing(|| send(1)), [1, 0, 0]);
+    assert_eq!(machine.while_doing(|| send(10)), [10, 0, 10]);
 }
 
 const PAGE_REQUEST: PageRequest = PageRequest {

@@ -1,5 +1,6 @@
 //! Interrupt requests (§5.1.2.2), the interrupt remapping table pointer (§11.4.10) and its entries (§9.9).
 
+use super::posted::PostedDescriptor;
 use super::{INTERRUPT_RANGE, PAGE_ADDRESS, bits, mask};
 use crate::{GuestAddress, MsiMessage, SourceId};
 
@@ -53,7 +54,7 @@ impl TablePointer {
     }
 }
 
-/// An interrupt remapping entry in remapped format (§9.9).
+/// An interrupt remapping entry: in remapped format (§9.9) or in posted format (§9.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InterruptEntry(pub(crate) [u64; 2]);
 
@@ -70,15 +71,40 @@ impl InterruptEntry {
         self.0[0] & 2 != 0
     }
 
-    /// Whether a field has a value that means nothing here; posted format is one.
-    pub(crate) const fn reserved(self, extended: bool) -> bool {
-        let destination = if extended { 0 } else { mask(39, 32) | mask(63, 48) };
-        let posted = 1 << 15;
-        let reserved = posted | mask(14, 12) | mask(31, 24) | destination;
-        self.0[0] & reserved != 0
-            || self.0[1] & mask(63, 20) != 0
-            || matches!(self.delivery_mode(), 0b011 | 0b110)
-            || self.validation_type() == 3
+    /// IM: the entry has posted format.
+    pub(crate) const fn is_posted(self) -> bool {
+        self.0[0] & 1 << 15 != 0
+    }
+
+    /// Whether a field has a value that means nothing here. `posting` says whether posted format means
+    /// anything, `extended` whether destinations have 32 bits.
+    pub(crate) const fn reserved(self, extended: bool, posting: bool) -> bool {
+        let [low, high] = self.0;
+        let format = if self.is_posted() {
+            !posting || low & (mask(7, 2) | mask(13, 12) | mask(37, 24)) != 0 || high & mask(31, 20) != 0
+        } else {
+            let destination = if extended { 0 } else { mask(39, 32) | mask(63, 48) };
+            low & (mask(14, 12) | mask(31, 24) | destination) != 0
+                || high & mask(63, 20) != 0
+                || matches!(self.delivery_mode(), 0b011 | 0b110)
+        };
+        format || self.validation_type() == 3
+    }
+
+    /// Posted format: the descriptor.
+    pub(crate) const fn descriptor(self) -> PostedDescriptor {
+        let [low, high] = self.0;
+        PostedDescriptor(GuestAddress(bits(low, 63, 38) << 6 | bits(high, 63, 32) << 32))
+    }
+
+    /// Posted format, URG: the interrupt is notified even while notifications are suppressed.
+    pub(crate) const fn urgent(self) -> bool {
+        self.0[0] & 1 << 14 != 0
+    }
+
+    /// The vector that is delivered (V), or posted (VV).
+    pub(crate) const fn vector(self) -> u8 {
+        bits(self.0[0], 23, 16) as u8
     }
 
     const fn delivery_mode(self) -> u64 {
@@ -111,7 +137,7 @@ impl InterruptEntry {
         }
     }
 
-    /// What is delivered.
+    /// Remapped format: what is delivered.
     pub(crate) fn message(self, extended: bool) -> MsiMessage {
         let low = self.0[0];
         let destination = if extended { bits(low, 63, 32) } else { bits(low, 47, 40) };
@@ -124,7 +150,8 @@ impl InterruptEntry {
                 | (destination >> 8) << 40
                 | redirection_hint << 3
                 | logical << 2,
-            data: (bits(low, 23, 16) | self.delivery_mode() << 8) as u32
+            data: u32::from(self.vector())
+                | (self.delivery_mode() as u32) << 8
                 | if level { LEVEL_ASSERTED } else { 0 },
         }
     }

@@ -48,7 +48,7 @@ fn a_moved_unit_translates_and_remaps_as_before() {
     let other = moved(&machine);
     assert_eq!(other.translate(0x1000, Access::Write), Ok(DATA));
     let request = crate::MsiMessage { address: 0xFEE0_0010 | 3 << 5, data: 0 };
-    let message = other.unit.remap(SOURCE, request).unwrap();
+    let message = other.remap(SOURCE, request).unwrap().unwrap();
     assert_eq!((message.data & 0xFF, message.address >> 12 & 0xFF), (0x55, 7));
     assert_eq!(other.status(), machine.status());
     // Whatever was remembered is not taken along.
@@ -278,7 +278,7 @@ fn exercise(machine: &Machine) {
         let _ = machine.translate(iova, Access::Read);
     }
     let request = crate::MsiMessage { address: 0xFEE0_0010, data: 0 };
-    let _ = machine.unit.remap(SOURCE, request);
+    let _ = machine.remap(SOURCE, request);
     for status in [FSTS, crate::spec::registers::ICS] {
         machine.write(status, u32::MAX);
     }

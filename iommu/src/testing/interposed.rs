@@ -58,4 +58,8 @@ impl TableMemory for Interposed {
     ) -> Result<Result<u64, u64>, MemoryError> {
         self.memory.compare_exchange_u64(address, current, new)
     }
+
+    fn fetch_or_u64(&self, address: GuestAddress, set: u64) -> Result<u64, MemoryError> {
+        self.memory.fetch_or_u64(address, set)
+    }
 }

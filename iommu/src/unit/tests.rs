@@ -15,7 +15,7 @@ fn reset_brings_back_the_power_on_state() {
         let _ = machine.translate(iova << 12, Access::Read);
     }
     let request = MsiMessage { address: 0xFEE0_1000, data: 0x41 };
-    assert!(machine.unit.remap(SOURCE, request).is_err());
+    assert!(machine.remap(SOURCE, request).is_err());
     machine.platform.take();
     machine.unit.reset();
     assert_eq!(machine.platform.take(), [Sent::EntriesChanged(EntryRange::All)]);
@@ -24,7 +24,7 @@ fn reset_brings_back_the_power_on_state() {
         assert_eq!(machine.read(offset), fresh.read(offset), "{offset:#x}");
     }
     assert_eq!(machine.translate(0x1000, Access::Read), Ok(0x1000));
-    assert_eq!(machine.unit.remap(SOURCE, request), Ok(request));
+    assert_eq!(machine.remap(SOURCE, request), Ok(Some(request)));
     // The queue is off, and the ring of records begins at its beginning.
     machine.write(IQT, 16);
     assert_eq!((machine.read(FSTS), machine.read(IQH)), (0, 0));
@@ -70,7 +70,7 @@ fn without_surroundings_events_go_nowhere() {
     unit.write(FECTL, &0_u32.to_le_bytes());
     unit.write(GSTS - 4, &Global::TRANSLATION.bits().to_le_bytes());
     assert!(unit.access(&Request::new(SOURCE, Access::Read), Iova(0), 1, |_, _| ()).is_err());
-    assert!(unit.remap(SOURCE, MsiMessage { address: 0xFEE0_0000, data: 0 }).is_ok());
+    assert!(unit.remap(SOURCE, MsiMessage { address: 0xFEE0_0000, data: 0 }, |message| message).is_ok());
 }
 
 #[test]

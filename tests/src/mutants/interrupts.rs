@@ -23,15 +23,15 @@ pub(super) const ALL: &[Mutant] = &[
         name: "source-unchecked",
         why: "A function raises an interrupt that the table gives to another.",
         file: "iommu/src/interrupt.rs",
-        find: "} else if !entry.accepts(source) {",
-        replace: "} else if false {",
+        find: "if !entry.accepts(source) {",
+        replace: "if false {",
         killed_by: Test::unit("iommu", "interrupt::tests::a_requester_cannot_use_the_entry_of_another"),
     },
     Mutant {
         name: "compatibility-passes",
         why: "An interrupt that names its own vector passes although remapping is on and CFI is off.",
         file: "iommu/src/mode.rs",
-        find: "self.0 & Self::COMPATIBILITY != 0 && !self.table().extended()",
+        find: "self.compatibility() && !self.table().extended()",
         replace: "!self.table().extended()",
         killed_by: Test::unit(
             "iommu",
@@ -91,8 +91,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "blocked-entry-keeps-route",
         why: "A vector whose entry blocks it keeps the message that it had before.",
         file: "vmm/src/interrupts/routes/vector.rs",
-        find: "resolution.outcome.ok()",
-        replace: "resolution.outcome.ok().or(self.target)",
+        find: "resolution.message().filter(is_routable)",
+        replace: "resolution.message().or(self.target).filter(is_routable)",
         killed_by: Test::unit(
             "portcullis",
             "interrupts::routes::tests::\
@@ -161,8 +161,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "dma-interrupt-unremapped",
         why: "An interrupt that a device writes itself is delivered as it stands, past the remapping unit.",
         file: "devices/src/interrupt.rs",
-        find: "Remapping::Unit(unit) => unit.remap(source, request)?,",
-        replace: "Remapping::Unit(unit) => unit.remap(source, request).unwrap_or(request),",
+        find: "unit.remap(source, request, |message| self.sink.deliver(message))?;",
+        replace: "let _ = unit;\n                self.sink.deliver(request);",
         killed_by: Test::unit(
             "devices",
             "bus_master::tests::remapping::an_interrupt_written_by_dma_is_remapped_and_checked",

@@ -2,7 +2,8 @@
 //!
 //! A vector whose message the remapping unit lets through is *live*: it has a route with the remapped
 //! message and an irqfd on it, and interrupts reach the guest without this program. Every other vector's
-//! eventfd is read here, where its signals become a fault of the guest's, a pending bit, or nothing.
+//! eventfd is read here, where its signals become a fault of the guest's, a pending bit, or nothing, or are
+//! posted into the guest's memory.
 //!
 //! The unit's entries change under the routes. The table remembers which entry each route came from, so that
 //! an invalidation makes exactly those again, and has them in force before the guest learns that it is done.
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::Remapping;
 use devices::vfio::Signal;
 use event_manager::{EventOps, EventSubscriber, Events};
-use iommu::{Blocked, EntryRange, MsiMessage, Resolution, SourceId};
+use iommu::{EntryRange, MsiMessage, Outcome, Resolution, SourceId};
 use pci::Location;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -45,22 +46,25 @@ trait Judge: Send + Sync {
     /// What a request comes to, without any effect.
     fn resolve(&self, source: SourceId, request: MsiMessage) -> Resolution;
 
-    /// What a request comes to; a refusal is recorded.
-    fn remap(&self, source: SourceId, request: MsiMessage) -> Result<MsiMessage, Blocked>;
+    /// Has `deliver` take what a request comes to, if anything; a refusal is recorded.
+    fn remap(&self, source: SourceId, request: MsiMessage, deliver: &dyn Fn(MsiMessage));
 }
 
 impl Judge for Remapping {
     fn resolve(&self, source: SourceId, request: MsiMessage) -> Resolution {
         match self {
-            Self::Absent => Resolution { entry: None, outcome: Ok(request) },
+            Self::Absent => Resolution { entry: None, outcome: Ok(Outcome::Message(request)) },
             Self::Unit(unit) => unit.resolve(source, request),
         }
     }
 
-    fn remap(&self, source: SourceId, request: MsiMessage) -> Result<MsiMessage, Blocked> {
+    fn remap(&self, source: SourceId, request: MsiMessage, deliver: &dyn Fn(MsiMessage)) {
         match self {
-            Self::Absent => Ok(request),
-            Self::Unit(unit) => unit.remap(source, request),
+            Self::Absent => deliver(request),
+            Self::Unit(unit) => {
+                // A refused one is the guest's to learn of, by the fault that has been recorded.
+                let _ = unit.remap(source, request, deliver);
+            }
         }
     }
 }
@@ -169,9 +173,7 @@ impl RouteTable {
             Signal::Discard => {}
             Signal::Hold => vector.pending = true,
             Signal::Send(message) => {
-                if let Ok(remapped) = self.judge.remap(vector.source(), message) {
-                    deliver(&*self.chip, remapped);
-                }
+                self.judge.remap(vector.source(), message, &|remapped| deliver(&*self.chip, remapped));
             }
         }
     }

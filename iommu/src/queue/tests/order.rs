@@ -117,7 +117,7 @@ fn look(unit: &Unit<Interposed>, device: &Device, memory: &Memory) -> Seen {
             page(SOURCE, Some(Pasid(8))),
             page(MOVED, Some(Pasid(7))),
         ],
-        vector: unit.resolve(SOURCE, INTERRUPT).outcome.unwrap().data & 0xFF,
+        vector: unit.resolve(SOURCE, INTERRUPT).message().unwrap().data & 0xFF,
         device: (device.take_invalidations().len(), device.take_responses().len()),
         told: (register(ICS), register(IQH), status),
     }

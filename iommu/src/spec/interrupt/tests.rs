@@ -58,7 +58,7 @@ fn a_message_carries_everything_that_the_entry_says() {
 
 #[test]
 fn reserved_fields_of_an_entry_are_known() {
-    let reserved = |low, high, extended| InterruptEntry([low, high]).reserved(extended);
+    let reserved = |low, high, extended| InterruptEntry([low, high]).reserved(extended, false);
     assert!(!reserved(OPEN[0], 0, true));
     for bit in [12, 13, 14, 15, 24, 31] {
         assert!(reserved(OPEN[0] | 1 << bit, 0, true), "{bit}");
@@ -107,7 +107,38 @@ fn a_bus_range_has_its_start_in_the_upper_byte() {
 #[test]
 fn a_validation_type_without_a_meaning_is_reserved() {
     let entry = with_validation(3, 0, 0x0113);
-    assert!(entry.reserved(true));
+    assert!(entry.reserved(true, false));
     assert!(!entry.accepts(SourceId(0x0113)));
     assert!(with_validation(0, 0, 0).accepts(SourceId(0x0113)));
+}
+
+/// Vector 0x35 to the descriptor at 0x12_3456_7FC0, open to everyone.
+const POSTED: [u64; 2] = [0x3456_7FC0 << 32 | 0x35 << 16 | 1 << 15 | 1, 0x12 << 32];
+
+#[test]
+fn an_entry_of_posted_format_names_a_descriptor_and_a_vector() {
+    let entry = InterruptEntry(POSTED);
+    assert!(entry.is_posted() && !entry.urgent() && !entry.reserved(true, true));
+    assert_eq!(entry.descriptor().control(), GuestAddress(0x12_3456_7FE0));
+    assert_eq!(entry.vector(), 0x35);
+    assert!(InterruptEntry([POSTED[0] | 1 << 14, POSTED[1]]).urgent());
+}
+
+#[test]
+fn reserved_fields_of_posted_format_are_known() {
+    let used = [0xFFFF_FFC0_00FF_CF03_u64, 0xFFFF_FFFF_0007_FFFF];
+    for (half, used) in used.into_iter().enumerate() {
+        for bit in (0..64).filter(|bit| half == 0 || !(18..20).contains(bit)) {
+            let mut entry = POSTED;
+            entry[half] |= 1 << bit;
+            // Both modes have the same fields: where the notification goes is the descriptor's affair.
+            for extended in [false, true] {
+                let reserved = InterruptEntry(entry).reserved(extended, true);
+                assert_eq!(reserved, used & 1 << bit == 0, "{half} {bit}");
+            }
+        }
+    }
+    let validation = |svt: u64| InterruptEntry([POSTED[0], POSTED[1] | svt << 18]).reserved(true, true);
+    assert_eq!([0, 1, 2, 3].map(validation), [false, false, false, true]);
+    assert!(InterruptEntry(POSTED).reserved(true, false), "a unit that does not post does not know it");
 }

@@ -309,6 +309,10 @@ impl TableMemory for Restless<'_> {
     ) -> Result<Result<u64, u64>, crate::MemoryError> {
         Ok(Err(current ^ 1 << 9))
     }
+
+    fn fetch_or_u64(&self, address: GuestAddress, _: u64) -> Result<u64, crate::MemoryError> {
+        Err(crate::MemoryError(address.0))
+    }
 }
 
 #[test]

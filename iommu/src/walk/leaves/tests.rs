@@ -31,6 +31,10 @@ impl TableMemory for Sparse {
     ) -> Result<Result<u64, u64>, MemoryError> {
         Err(MemoryError(address.0))
     }
+
+    fn fetch_or_u64(&self, address: GuestAddress, _: u64) -> Result<u64, MemoryError> {
+        Err(MemoryError(address.0))
+    }
 }
 
 fn table() -> Table {

@@ -371,6 +371,9 @@ impl Bench {
     }
 
     pub(crate) fn interrupt_as(&self, source: SourceId, address: u64, data: u32) -> Result<MsiMessage, u8> {
-        self.unit.remap(source, MsiMessage { address, data }).map_err(|Blocked { reason }| reason)
+        match self.unit.remap(source, MsiMessage { address, data }, |message| message) {
+            Ok(message) => Ok(message.expect("Nothing is posted here")),
+            Err(Blocked { reason }) => Err(reason),
+        }
     }
 }

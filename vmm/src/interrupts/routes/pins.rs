@@ -50,7 +50,7 @@ impl Pins {
             if named || pin.stale {
                 let resolution = pin.request.map(|request| judge.resolve(self.ioapic, request));
                 pin.entry = resolution.and_then(|resolution| resolution.entry);
-                pin.target = resolution.and_then(|resolution| resolution.outcome.ok());
+                pin.target = resolution.and_then(|resolution| resolution.message());
                 pin.stale = false;
             }
         }

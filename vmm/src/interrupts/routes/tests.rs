@@ -5,6 +5,8 @@ use devices::vfio::VectorRoutes;
 use pci::BusNumber;
 use proptest::prelude::*;
 
+use iommu::Blocked;
+
 use super::*;
 
 /// KVM, as far as the routes see it.
@@ -99,6 +101,10 @@ struct FakeUnit {
 struct FakeEntries {
     on: bool,
     entries: BTreeMap<u16, (SourceId, MsiMessage)>,
+    /// Those that have posted format; how often one was used, and whether the guest knows.
+    posted: BTreeSet<u16>,
+    posts: usize,
+    outstanding: bool,
     faults: Vec<SourceId>,
     asked: usize,
 }
@@ -107,10 +113,21 @@ impl FakeUnit {
     fn set(&self, entry: u16, value: Option<u32>) {
         let mut state = self.state.lock().unwrap();
         state.on = true;
+        state.posted.remove(&entry);
         match value {
             Some(vector) => state.entries.insert(entry, (SOURCE, message(vector))),
             None => state.entries.remove(&entry),
         };
+    }
+
+    /// Gives `entry` posted format.
+    fn post(&self, entry: u16) {
+        self.set(entry, Some(0));
+        self.state.lock().unwrap().posted.insert(entry);
+    }
+
+    fn posts(&self) -> usize {
+        std::mem::take(&mut self.state.lock().unwrap().posts)
     }
 
     fn faults(&self) -> usize {
@@ -127,25 +144,40 @@ impl Judge for Arc<FakeUnit> {
         let mut state = self.state.lock().unwrap();
         state.asked += 1;
         if !state.on {
-            return Resolution { entry: None, outcome: Ok(request) };
+            return Resolution { entry: None, outcome: Ok(Outcome::Message(request)) };
         }
         let entry = request.data as u16;
         let found = state.entries.get(&entry).filter(|(owner, _)| *owner == source);
-        let outcome = found.map(|(_, message)| *message).ok_or(Blocked { reason: 0x22 });
+        let outcome = match found {
+            Some(_) if state.posted.contains(&entry) => Ok(Outcome::Posted),
+            Some((_, message)) => Ok(Outcome::Message(*message)),
+            None => Err(Blocked { reason: 0x22 }),
+        };
         Resolution { entry: Some(entry), outcome }
     }
 
-    fn remap(&self, source: SourceId, request: MsiMessage) -> Result<MsiMessage, Blocked> {
-        let outcome = self.resolve(source, request).outcome;
-        if outcome.is_err() {
-            self.state.lock().unwrap().faults.push(source);
+    fn remap(&self, source: SourceId, request: MsiMessage, deliver: &dyn Fn(MsiMessage)) {
+        match self.resolve(source, request).outcome {
+            Ok(Outcome::Message(message)) => deliver(message),
+            Ok(Outcome::Posted) => {
+                let notifies = {
+                    let mut state = self.state.lock().unwrap();
+                    state.posts += 1;
+                    !std::mem::replace(&mut state.outstanding, true)
+                };
+                if notifies {
+                    deliver(message(NOTIFICATION));
+                }
+            }
+            Err(_) => self.state.lock().unwrap().faults.push(source),
         }
-        outcome
     }
 }
 
 const SOURCE: SourceId = SourceId(0x0300);
 const IOAPIC: SourceId = SOURCE;
+/// The vector of notifications.
+const NOTIFICATION: u32 = 0xF2;
 
 fn message(data: u32) -> MsiMessage {
     MsiMessage { address: 0xFEE0_0000, data }
@@ -182,6 +214,13 @@ impl Setup {
         self.table.service();
     }
 
+    /// How many interrupts have ended, one way or another: a notification is none.
+    fn outcomes(&self) -> usize {
+        let notification = message(NOTIFICATION);
+        let delivered = self.chip.delivered().into_iter().filter(|message| *message != notification);
+        delivered.count() + self.unit.faults() + self.unit.posts()
+    }
+
     fn change(&self, entry: u16, value: Option<u32>) {
         self.unit.set(entry, value);
         self.table.entries_changed(EntryRange::Some { first: entry, count: 1 });
@@ -197,6 +236,34 @@ fn a_live_vector_reaches_the_guest_as_the_entry_says() {
     setup.fire(&eventfd);
     assert_eq!(setup.chip.delivered(), [message(0x41)]);
     assert_eq!(setup.unit.faults(), 0);
+}
+
+#[test]
+fn a_vector_whose_entry_posts_is_never_a_route() {
+    let setup = setup();
+    setup.unit.set(5, Some(0x41));
+    let eventfd = setup.send(0, 5);
+    setup.unit.post(5);
+    setup.table.entries_changed(EntryRange::Some { first: 5, count: 1 });
+    assert!(setup.chip.routes().is_empty() && setup.chip.irqfds() == 0);
+    // Each signal is posted, and what comes of it is the unit's decision of that moment.
+    setup.fire(&eventfd);
+    setup.fire(&eventfd);
+    assert_eq!((setup.unit.posts(), setup.chip.delivered()), (2, vec![message(NOTIFICATION)]));
+    setup.change(5, Some(0x42));
+    setup.fire(&eventfd);
+    assert_eq!((setup.unit.posts(), setup.chip.delivered()), (0, vec![message(0x42)]));
+}
+
+#[test]
+fn a_pin_whose_entry_posts_has_no_route() {
+    let setup = setup();
+    setup.unit.post(0x31);
+    let mut pins = [None; 24];
+    pins[4] = Some(message(0x31));
+    setup.table.pins_changed(&pins);
+    assert!(setup.chip.routes().is_empty());
+    assert_eq!(setup.unit.posts(), 0);
 }
 
 /// One message that is none, as any guest can program without remapping, and KVM refuses the whole table.
@@ -454,6 +521,7 @@ enum Step {
     Unmask,
     Block,
     Allow,
+    Post,
     Turn,
 }
 
@@ -464,7 +532,7 @@ proptest! {
     fn no_signal_is_lost_or_made_up(steps in proptest::collection::vec(
         prop_oneof![
             Just(Step::Fire), Just(Step::Mask), Just(Step::Unmask),
-            Just(Step::Block), Just(Step::Allow), Just(Step::Turn),
+            Just(Step::Block), Just(Step::Allow), Just(Step::Post), Just(Step::Turn),
         ], 0..60))
     {
         let setup = setup();
@@ -492,9 +560,13 @@ proptest! {
                 }
                 Step::Block => setup.change(5, None),
                 Step::Allow => setup.change(5, Some(0x41)),
+                Step::Post => {
+                    setup.unit.post(5);
+                    setup.table.entries_changed(EntryRange::Some { first: 5, count: 1 });
+                }
                 Step::Turn => setup.table.service(),
             }
-            let outcomes = setup.chip.delivered().len() + setup.unit.faults();
+            let outcomes = setup.outcomes();
             ended += outcomes;
             waiting &= outcomes == 0;
             prop_assert!(ended <= fired, "an interrupt nobody fired");
@@ -506,7 +578,7 @@ proptest! {
         }
         setup.chip.run();
         setup.table.service();
-        let outcomes = setup.chip.delivered().len() + setup.unit.faults();
+        let outcomes = setup.outcomes();
         prop_assert_eq!(outcomes, usize::from(waiting), "what was fired last has arrived, or is a fault");
     }
 }

@@ -44,7 +44,8 @@ pub(super) struct Vector {
     pub(super) signal: Signal,
     /// The remapping entry that last decided.
     pub(super) entry: Option<u16>,
-    /// What the guest gets, as last judged; `None` if nothing, or nothing that KVM takes.
+    /// The message the guest gets, as last judged; `None` if none, or one that KVM does not take, or if not
+    /// the unit's entry alone says what becomes of a signal.
     pub(super) target: Option<MsiMessage>,
     /// The number of its route, if it has a target and there was one left.
     pub(super) gsi: Option<u32>,
@@ -78,7 +79,7 @@ impl Vector {
         (self.entry, self.target) = match self.signal {
             Signal::Send(message) => {
                 let resolution = judge.resolve(self.source(), message);
-                (resolution.entry, resolution.outcome.ok().filter(is_routable))
+                (resolution.entry, resolution.message().filter(is_routable))
             }
             Signal::Discard | Signal::Hold => (None, None),
         };

@@ -147,6 +147,10 @@ impl TableMemory for ReadOnly<'_> {
     ) -> Result<Result<u64, u64>, crate::MemoryError> {
         Err(crate::MemoryError(address.0))
     }
+
+    fn fetch_or_u64(&self, address: GuestAddress, _: u64) -> Result<u64, crate::MemoryError> {
+        Err(crate::MemoryError(address.0))
+    }
 }
 
 #[test]
