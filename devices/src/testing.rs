@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use iommu::{Capabilities, GuestAddress, MsiMessage, Unit};
+use iommu::{Capabilities, GuestAddress, MsiMessage, Profile, Unit};
 use pci::{BusNumber, Location};
 use vm_memory::Bytes;
 
@@ -60,16 +60,26 @@ impl Bench {
     /// 1 MiB of memory behind a unit that translates: 00:04.0 reaches the pages (I/O virtual address, guest
     /// address) given. The tables lie in the first 64 KiB.
     pub(crate) fn behind_unit(pages: &[(u64, u64)]) -> (Self, Arc<VtdUnit>) {
+        Self::behind(Capabilities::legacy(39), 0, pages)
+    }
+
+    /// The same, and 00:04.0 may hold translations.
+    pub(crate) fn behind_translating_unit(pages: &[(u64, u64)]) -> (Self, Arc<VtdUnit>) {
+        Self::behind(Capabilities::new(Profile::Full, 39), 1 << 2, pages)
+    }
+
+    /// `kind` is the translation type in its context entry.
+    fn behind(capabilities: Capabilities, kind: u64, pages: &[(u64, u64)]) -> (Self, Arc<VtdUnit>) {
         let mut unit = None;
         let bench = Self::with(&[(0, 1 << 20)], |memory| {
-            let new = Arc::new(Unit::new(memory.clone(), Capabilities::legacy(39)));
+            let new = Arc::new(Unit::new(memory.clone(), capabilities));
             unit = Some(new.clone());
             Remapping::Unit(new)
         });
         let put = |address: u64, value: u64| bench.memory.write_obj(value, GuestAddress(address)).unwrap();
         put(0x1000, 0x2001);
         // Context entry: 39 bits, domain 1.
-        put(0x2000 + 0x20 * 16, 0x3001);
+        put(0x2000 + 0x20 * 16, 0x3001 | kind);
         put(0x2000 + 0x20 * 16 + 8, 1 | 1 << 8);
         put(0x3000, 0x4003);
         put(0x4000, 0x5003);

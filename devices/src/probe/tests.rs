@@ -6,6 +6,8 @@ use vm_memory::Bytes;
 use super::*;
 use crate::testing::Bench;
 
+mod services;
+
 /// Where its script lies.
 const SCRIPT: u64 = 0x8000;
 
