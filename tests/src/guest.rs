@@ -32,6 +32,11 @@ pub enum Emulated {
         /// Its mask.
         mask: u64,
     },
+    /// A probe in a slot of the root bus; Portcullis only.
+    Probe {
+        /// Its slot and function.
+        place: String,
+    },
     /// A virtio disk.
     Disk {
         /// Its image, a file of L1.
@@ -214,6 +219,7 @@ impl Guest {
                 "--device",
                 match device {
                     Emulated::Edu { place, mask } => format!("edu,addr={place},dma-mask={mask:#x}"),
+                    Emulated::Probe { place } => format!("probe,addr={place}"),
                     Emulated::Disk { image } => format!("virtio-blk,path={image}"),
                 },
             );
@@ -244,6 +250,8 @@ impl Guest {
                 Emulated::Edu { place, mask } => {
                     add("-device", format!("edu,addr={place},dma_mask={mask:#x}"));
                 }
+                // It has none.
+                Emulated::Probe { .. } => {}
                 Emulated::Disk { image } => {
                     add("-drive", format!("file={image},format=raw,if=none,id=disk"));
                     add("-device", "virtio-blk-pci,drive=disk,iommu_platform=on,disable-legacy=on".into());

@@ -11,6 +11,7 @@ mod paths;
 mod peer;
 mod refusals;
 mod stray;
+mod sva;
 mod tables;
 mod virtio;
 
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Session> {
         virtio::session(),
         modes::session(),
         modes::newest(),
+        sva::session(),
         tables::session(),
         nvme::session(),
         stray::session(),

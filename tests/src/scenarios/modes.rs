@@ -9,7 +9,7 @@ use crate::scenario::{Scenario, Session};
 const IMAGE: &str = "yes portcullis | head -c 16777216 >/run/disk.img";
 
 /// Says which tables the unit uses (RTADDR_REG, its field TTM) and how the disk's group is treated; reads the
-/// disk through the kernel's own mappings and writes a piece; then drives `edu` through a user's.
+/// disk through the kernel's own mappings and writes a piece; then drives `edu` and `probe` through a user's.
 const WORK: &str = "\
 unit=0x$(sed -n 's/^ *\\([0-9a-f]*\\)-.*dmar0.*/\\1/p' /proc/iomem | head -n 1)
 root=$(devmem $((unit + 0x20)) 64)
@@ -20,7 +20,7 @@ yes portcullis | head -c 16777216 >/tmp/expected
 dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | cmp - /tmp/expected && echo '@@ the disk is the image'
 dd if=/dev/vda bs=4k count=500 iflag=direct of=/dev/null 2>/dev/null || exit 1
 dd if=/tmp/expected of=/dev/vda bs=64k count=4 conv=notrunc,fsync 2>/dev/null || exit 1
-bind_vfio 0000:00:04.0 && agent edu scatter 0000:00:04.0";
+bind_vfio 0000:00:04.0 0000:00:06.0 && agent edu scatter 0000:00:04.0 && agent probe 0000:00:06.0";
 
 /// What a mode must show: name, profile, lazy or strict, the tables, the group's type.
 const MODES: [(&str, &str, bool, &str, &str); 7] = [
@@ -42,6 +42,7 @@ fn scenarios() -> Vec<Scenario> {
             // Registers in use by a driver are for looking at only where the user says so.
             .cmdline(&format!("intel_iommu=on iommu.strict={strict} iomem=relaxed"))
             .emulate(Emulated::Edu { place: "04.0".into(), mask: u64::MAX })
+            .emulate(Emulated::Probe { place: "06.0".into() })
             .emulate(Emulated::Disk { image: "/run/disk.img".into() });
         Scenario::new(name, guest)
             .before(IMAGE)
@@ -49,6 +50,9 @@ fn scenarios() -> Vec<Scenario> {
             .appears(&format!("@@ treated as {treated}"))
             .appears("@@ the disk is the image")
             .appears("@@ edu moved 16 scattered pages*")
+            .appears("@@ probe ran a script of 6 commands")
+            // The script strays on purpose.
+            .tolerates("DRHD: handling fault")
     };
     MODES.into_iter().map(scenario).collect()
 }

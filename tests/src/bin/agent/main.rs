@@ -5,9 +5,13 @@
 mod edu;
 mod floor;
 mod kexec;
+mod memory;
 mod nvme;
 mod port;
+mod probe;
 mod reads;
+mod script;
+mod sva;
 mod vfio;
 mod watch;
 
@@ -29,6 +33,11 @@ enum Command {
     /// Drive an `edu` device from user space.
     #[command(subcommand)]
     Edu(edu::Edu),
+    /// Drive a probe from user space: a script in memory.
+    Probe(script::Probe),
+    /// Have a probe work in this process's address space.
+    #[command(subcommand)]
+    Sva(sva::Sva),
     /// Time what the host itself takes.
     #[command(subcommand)]
     Floor(floor::Floor),
@@ -49,6 +58,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reads(reads) => reads.run(),
         Command::Edu(edu) => edu.run(),
+        Command::Probe(probe) => probe.run(),
+        Command::Sva(sva) => sva.run(),
         Command::Floor(floor) => floor.run(),
         Command::Watch(watch) => watch.run(),
         Command::Kexec(kexec) => kexec.run(),

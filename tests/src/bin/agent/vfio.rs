@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, RawFd};
-use std::ptr::NonNull;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
-/// Bytes in a page.
-pub(crate) const PAGE: usize = 4096;
+use crate::memory::Registers;
+pub(crate) use crate::memory::{Memory, PAGE};
 
 /// Requests of `linux/vfio.h`, counted from `_IO(';', 100)`.
 mod request {
@@ -71,7 +70,7 @@ pub(crate) struct Function {
     container: File,
     _group: File,
     device: File,
-    registers: Mapping,
+    registers: Registers,
 }
 
 impl Function {
@@ -105,7 +104,7 @@ impl Function {
 
         enable_dma(&device)?;
         let registers = region(&device, 0)?;
-        let registers = Mapping::of_file(&device, registers.offset, registers.length as usize)?;
+        let registers = Registers::of_file(&device, registers.offset, registers.length as usize)?;
         Ok(Self { container, _group: group, device, registers })
     }
 
@@ -154,115 +153,6 @@ impl Drop for Function {
         // Memory may be freed next: no DMA after this.
         // SAFETY: no argument.
         unsafe { ioctl(&self.device, request::DEVICE_RESET, 0).ok() };
-    }
-}
-
-/// Memory that devices may reach: only ever read and written byte by byte through pointers.
-pub(crate) struct Memory(Mapping);
-
-impl Memory {
-    /// Zeroed memory of `pages` pages, present and locked.
-    pub(crate) fn new(pages: usize) -> anyhow::Result<Self> {
-        Ok(Self(Mapping::anonymous(pages * PAGE)?))
-    }
-
-    /// Its size in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.0.length
-    }
-
-    /// Where it is in this process, to hand to the kernel.
-    pub(crate) fn address(&self) -> u64 {
-        self.0.start.as_ptr() as u64
-    }
-
-    /// Copies `bytes` to `offset`.
-    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len()), "beyond the memory");
-        for (index, byte) in bytes.iter().enumerate() {
-            // SAFETY: in range, checked above; the mapping is writable and lives as long as `self`.
-            unsafe { self.0.start.add(offset + index).write_volatile(*byte) };
-        }
-    }
-
-    /// Copies `length` bytes from `offset` on.
-    pub(crate) fn read(&self, offset: usize, length: usize) -> Vec<u8> {
-        assert!(offset.checked_add(length).is_some_and(|end| end <= self.len()), "beyond the memory");
-        // SAFETY: in range, checked above; the mapping is readable and lives as long as `self`.
-        (0..length).map(|index| unsafe { self.0.start.add(offset + index).read_volatile() }).collect()
-    }
-
-    /// The physical address of the page at `offset`, as the kernel tells root.
-    pub(crate) fn physical(&self, offset: usize) -> anyhow::Result<u64> {
-        use std::os::unix::fs::FileExt as _;
-        let page = (self.0.start.as_ptr() as usize + offset) / PAGE;
-        let mut entry = [0; 8];
-        File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, page as u64 * 8)?;
-        let entry = u64::from_le_bytes(entry);
-        ensure!(entry >> 63 == 1, "the page is not present");
-        Ok((entry & ((1 << 55) - 1)) * PAGE as u64)
-    }
-}
-
-/// A mapped range of this process, of a device's registers or of memory.
-struct Mapping {
-    start: NonNull<u8>,
-    length: usize,
-}
-
-impl Mapping {
-    fn of_file(file: &File, offset: u64, length: usize) -> anyhow::Result<Self> {
-        Self::new(length, libc::MAP_SHARED, file.as_raw_fd(), offset)
-    }
-
-    fn anonymous(length: usize) -> anyhow::Result<Self> {
-        Self::new(
-            length,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE | libc::MAP_LOCKED,
-            -1,
-            0,
-        )
-    }
-
-    fn new(length: usize, flags: i32, file: RawFd, offset: u64) -> anyhow::Result<Self> {
-        // SAFETY: a new mapping where the kernel chooses; it replaces nothing.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                file,
-                offset.cast_signed(),
-            )
-        };
-        if start == libc::MAP_FAILED {
-            bail!("cannot map {length:#x} bytes: {}", std::io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| anyhow!("mapped at zero"))?;
-        Ok(Self { start, length })
-    }
-
-    fn register(&self, offset: usize) -> *mut u32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.length, "no register at {offset:#x}");
-        self.start.as_ptr().wrapping_add(offset).cast()
-    }
-
-    fn read(&self, offset: usize) -> u32 {
-        // SAFETY: `register` checked alignment and range; the mapping lives as long as `self`.
-        unsafe { self.register(offset).read_volatile() }
-    }
-
-    fn write(&self, offset: usize, value: u32) {
-        // SAFETY: as above.
-        unsafe { self.register(offset).write_volatile(value) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the range is ours and nothing refers to it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
 
