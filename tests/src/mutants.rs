@@ -79,6 +79,10 @@
 //! Devices:
 //! - Memory that a bridge does not forward, or that is switched off, answers: `window-ignored`, `disabled-bar-answers`.
 //! - A device sends what it has no address lines or no permission for: `edu-mask-ignored`, `bus-master-ignored`.
+//! - A device goes by a translation that was taken back, is another's, or permits less: `late-translation-kept`,
+//!   `invalidation-answered-early`, `translations-outlive-service`, `translation-of-another-pasid`,
+//!   `translation-to-read-writes`.
+//! - The answer to a page request is taken for that to another: `answer-to-another-pasid`.
 //!
 //! One mistake has no mutant, since no small change makes it: DMA into a device's own registers, or another's. A
 //! bus master holds guest RAM and nothing else; the test a_translation_that_ends_outside_of_ram_reaches_nothing

@@ -51,4 +51,70 @@ pub(super) const ALL: &[Mutant] = &[
         replace: "Ok(enabled)",
         killed_by: Test::unit("devices", "bus_master::tests::nothing_happens_without_bus_mastering"),
     },
+    Mutant {
+        name: "late-translation-kept",
+        why: "A device keeps a translation that was asked for before an invalidation and answered after it.",
+        file: "devices/src/probe/translations.rs",
+        find: "if generation != self.generation
+            || translation.permissions.is_empty()",
+        replace: "let _ = generation;
+        if translation.permissions.is_empty()",
+        killed_by: Test::unit(
+            "devices",
+            "probe::translations::tests::an_answer_older_than_an_invalidation_is_not_kept",
+        ),
+    },
+    Mutant {
+        name: "translation-of-another-pasid",
+        why: "A device uses a translation of one address space for requests of another.",
+        file: "devices/src/probe/translations.rs",
+        find: "entry.pasid == attributes.pasid
+                && entry.privileged",
+        replace: "entry.privileged",
+        killed_by: Test::unit(
+            "devices",
+            "probe::translations::tests::answers_hold_for_their_page_address_space_and_permissions",
+        ),
+    },
+    Mutant {
+        name: "translation-to-read-writes",
+        why: "A device writes by a translation that only permits to read.",
+        file: "devices/src/probe/cached.rs",
+        find: "Access::Write => Permissions::WRITE,",
+        replace: "Access::Write => Permissions::READ,",
+        killed_by: Test::unit(
+            "devices",
+            "probe::tests::services::a_translation_to_read_does_not_let_it_write",
+        ),
+    },
+    Mutant {
+        name: "invalidation-answered-early",
+        why: "A device says that it has forgotten a translation by which a request is still under way.",
+        file: "devices/src/probe/cached.rs",
+        find: "let translated = self.inner.function.master().requests(TRANSLATED);",
+        replace: "drop(translations);
+                    let translated = self.inner.function.master().requests(TRANSLATED);",
+        killed_by: Test::unit(
+            "devices",
+            "probe::tests::services::an_invalidation_waits_for_what_is_under_way",
+        ),
+    },
+    Mutant {
+        name: "translations-outlive-service",
+        why: "A device goes on by its translations after software has disabled the service.",
+        file: "devices/src/probe.rs",
+        find: "if !services.translations {
+            self.translations().clear();
+        }",
+        replace: "",
+        killed_by: Test::unit("devices", "probe::tests::services::translations_end_with_the_service"),
+    },
+    Mutant {
+        name: "answer-to-another-pasid",
+        why: "The answer to one address space's page request is taken for another's with the same group index.",
+        file: "devices/src/probe/pages.rs",
+        find: "let same = |group: &Group| (group.index, group.pasid) == (response.group, response.pasid);",
+        replace: "let same = |group: &Group| group.index == response.group;",
+        killed_by: Test::unit("devices", "probe::pages::tests::an_answer_to_nothing_is_unexpected"),
+    },
 ];
