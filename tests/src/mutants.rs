@@ -20,6 +20,49 @@
 //! - The interrupt range is memory like any other: `interrupt-range-translated`, `interrupt-range-mapped`.
 //! - Tables that point to themselves are walked for ever: `walk-unbounded`.
 //!
+//! Scalable mode:
+//! - The PASID is not all of it, or not the one that counts: `pasid-of-eight-bits`, `rid-pasid-ignored`,
+//!   `rid-pasid-anywhere`, `pasid-limit-unchecked`, `pasid-enable-ignored`, `upper-half-by-other-bit`.
+//! - Reserved bits are accepted, features used that the unit does not offer: `directory-bits-accepted`,
+//!   `pasid-entry-half-checked`, `five-levels-unasked`, `gigabyte-pages-unasked`, `large-page-type-reserved`.
+//! - What is not to be recorded is: `directory-silence-ignored`, `abort-recorded`, `missing-page-recorded`,
+//!   `protected-recorded`.
+//! - Address spaces share what is cached: `pasids-share-pages`, `roots-share-tables`.
+//! - An invalidation that is missed, or takes less than it names: `pasid-flush-by-domain-missed`,
+//!   `pasid-flush-of-another`, `inner-table-outlives-flush`, `nested-outlives-second-stage`,
+//!   `first-stage-mask-bounded`.
+//!
+//! First stages and nested ones:
+//! - Privilege, protection or execution does not count: `user-bit-ignored`, `write-protect-ignored`,
+//!   `execute-disable-ignored`, `supervisor-unasked`.
+//! - An address that is not canonical aliases one that is: `canonical-unchecked`.
+//! - A page is dirty that was not written, or the other way round: `denied-write-dirties`, `dirty-from-the-cache`,
+//!   `second-stage-unmarked`, `inner-entries-unmarked`, `extended-accessed-unasked`.
+//! - Marks are written where they must not be, over what the guest has changed, or for ever: `unsnooped-walk-marks`,
+//!   `mark-restores-entry`, `marking-without-end`.
+//! - One of the stages does not count: `nested-tables-untranslated`, `nested-page-too-large`,
+//!   `nested-marks-by-reading`, `nested-rights-of-first-stage`.
+//!
+//! Device-TLBs and page requests:
+//! - A device learns more than it may use: `no-write-ignored`, `interrupts-translated-ahead`, `answer-over-interrupts`,
+//!   `execution-unasked`.
+//! - Translated addresses are believed from anyone, and any of them: `translated-by-anyone`,
+//!   `translated-by-anyone-in-legacy-mode`, `translated-beyond-memory`.
+//! - An invalidation counts as done that is not: `absent-device-answers`, `wrong-answer-unnoticed`,
+//!   `device-range-wraps`, `device-pasids-kept`.
+//! - Records do not say what was asked: `translation-request-recorded-as-read`, `record-without-pasid`.
+//! - Page requests come from anyone, in spite of an overflow, or with too many interrupts: `page-requests-by-anyone`,
+//!   `overflow-forgotten`, `every-page-request-an-event`.
+//! - A page request finds its page as it was: `page-request-keeps-page`.
+//! - Requests and answers do not fit together: `stop-marker-answered`, `page-request-without-privilege`,
+//!   `response-with-any-pasid`.
+//! - Descriptors of 256 bits are looked at in part, taken in the wrong mode, or never end: `upper-half-unchecked`,
+//!   `scalable-types-in-legacy-mode`, `tail-within-descriptor`.
+//!
+//! Protected memory:
+//! - It ends too early, or is open to some: `protected-without-its-end`, `protected-from-tables-only`,
+//!   `protected-from-its-start-only`.
+//!
 //! Queue and registers:
 //! - The queue's tail is not checked against its size, and a ring of valid descriptors never ends: `tail-unchecked`.
 //! - A queue full of costly work holds a processor: `queue-in-one-go`.
@@ -91,9 +134,13 @@
 mod devices;
 mod faults;
 mod interrupts;
+mod protected;
 mod queue;
+mod requests;
+mod scalable;
 mod scratch;
 mod shadow;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod translation;
@@ -144,7 +191,19 @@ pub struct Rotten {
 
 /// Every mutant, those of one package together: that saves building.
 pub fn all() -> Vec<Mutant> {
-    [translation::ALL, queue::ALL, faults::ALL, interrupts::ALL, shadow::ALL, devices::ALL].concat()
+    [
+        translation::ALL,
+        scalable::ALL,
+        stages::ALL,
+        requests::ALL,
+        protected::ALL,
+        queue::ALL,
+        faults::ALL,
+        interrupts::ALL,
+        shadow::ALL,
+        devices::ALL,
+    ]
+    .concat()
 }
 
 impl Mutant {
