@@ -134,18 +134,24 @@ pub fn tables(data: &[u8]) {
         machine.store(place, entry);
     }
     machine.command(1 << 31);
+    let mut before = machine.bytes();
     for _ in 0..16 {
         let (request, iova) = (script.request(), script.iova());
         let length = u64::from(script.half());
-        let before = machine.bytes();
         let first = machine.request(&request, iova, length);
         if machine.bytes() == before {
             assert_eq!(machine.request(&request, iova, length), first, "{request:?} at {iova:?}");
-            // A new root pointer, the same: units that say so forget everything then.
+            // A new root pointer, the same: the unit forgets everything then.
             machine.command(1 << 30);
             assert_eq!(machine.request(&request, iova, length), first, "{request:?} at {iova:?}");
         }
         machine.translate(&script.translation());
+        // Marks that requests set may have changed tables that others of them have used.
+        let after = machine.bytes();
+        if after != before {
+            machine.command(1 << 30);
+            before = after;
+        }
         interrupt(&machine, &mut script);
         if script.ended() {
             break;
