@@ -67,6 +67,10 @@ impl Case {
             ("scalable" | "ats" | "pages", _) => {
                 ("128M", "--device probe,addr=06.0 --iommu-profile full".into())
             }
+            ("stages", _) => {
+                let stage = if name.starts_with("first_") { "first-stage" } else { "second-stage" };
+                ("128M", format!("{DEVICES} --iommu-profile {stage}"))
+            }
             ("smp", _) => ("128M", format!("{DEVICES} --cpus 3")),
             ("virtio", "read_only") => ("128M", "--device virtio-blk,path={disk},readonly=on".into()),
             ("virtio", _) => ("128M", "--device virtio-blk,path={disk}".into()),

@@ -8,7 +8,7 @@
 mod expected;
 mod qemu;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 pub use expected::EXPECTATIONS;
 pub use qemu::Counterpart;
@@ -16,7 +16,7 @@ pub use qemu::Counterpart;
 use crate::bare_metal::{self, BuildError, Case};
 
 /// The guests that are about the remapping unit. The others have nothing that QEMU's could be asked.
-pub const GUESTS: [&str; 6] = ["dma", "invalidation", "faults", "interrupts", "ioapic", "hostile"];
+pub const GUESTS: [&str; 7] = ["dma", "invalidation", "faults", "interrupts", "ioapic", "hostile", "stages"];
 
 /// Who does as the specification says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,21 @@ pub fn cases() -> Result<Vec<(Case, Option<Expected>)>, BuildError> {
         }
     }
     Ok(cases)
+}
+
+/// The list of differences as a table in Markdown.
+pub fn table() -> String {
+    let mut table = String::from("| Case | QEMU 10 | Section | By it |\n|---|---|---|---|\n");
+    for Expectation { guest, case, expected } in EXPECTATIONS {
+        // Writing to a string does not fail.
+        let _ = match expected {
+            Expected::Differs { section, right, why, .. } => {
+                writeln!(table, "| `{guest}/{case}` | {why} | §{section} | {right} |")
+            }
+            Expected::Skipped(why) => writeln!(table, "| `{guest}/{case}` | not run: {why} | | |"),
+        };
+    }
+    table
 }
 
 /// Runs a case, if it can be, and compares.

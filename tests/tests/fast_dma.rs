@@ -19,3 +19,14 @@ fast::cases!(invalidation:
 fast::cases!(faults:
     overflow event event_of_the_queue processing_disabled write_one_to_clear flood
 );
+
+fast::cases!(stages:
+    first_sizes second_sizes second_no_root second_root_reserved second_no_context
+    second_context_reserved second_no_directory_entry second_directory_entry_reserved
+    second_no_pasid_entry second_pasid_entry_reserved second_pasid_entry_invalid
+    second_asked_for_the_first first_pass_through second_pass_through first_wide_queue
+    second_narrow_queue first_permissions first_reserved first_canonical first_marks
+    first_dirty_from_the_cache first_into_interrupts first_invalidation second_permissions
+    second_not_present second_reserved second_beyond_width second_into_interrupts second_invalidation
+    second_request_pasid
+);

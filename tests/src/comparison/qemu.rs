@@ -23,6 +23,9 @@ const MACHINE: &str = "-accel tcg -icount shift=8,sleep=off -M q35,kernel-irqchi
                        -display none -serial stdio -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4";
 /// The remapping unit with what the legacy profile has.
 const UNIT: &str = "-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48";
+/// What comes to it for the others that it can be like.
+const SECOND_STAGE: &str = "x-scalable-mode=on";
+const FIRST_STAGE: &str = "x-scalable-mode=on,x-flts=on";
 
 impl Counterpart {
     /// Finds or fetches it.
@@ -52,14 +55,20 @@ impl Counterpart {
 /// QEMU's words for a machine described in Portcullis'.
 pub(super) fn options(ours: &[String]) -> Vec<String> {
     let mut options: Vec<_> = MACHINE.split_whitespace().map(str::to_owned).collect();
-    let mut unit = UNIT;
+    let mut unit = UNIT.to_owned();
     let mut devices = Vec::new();
     let mut words = ours.iter();
     while let (Some(option), Some(value)) = (words.next(), words.next()) {
         match option.as_str() {
             "--memory" => options.extend(["-m".into(), value.clone()]),
             "--cpus" => options.extend(["-smp".into(), value.clone()]),
-            "--iommu" if value == "off" => unit = "",
+            "--iommu" if value == "off" => unit.clear(),
+            "--iommu-profile" => match value.as_str() {
+                "second-stage" => unit = format!("{UNIT},{SECOND_STAGE}"),
+                // First stages have no caching mode.
+                "first-stage" => unit = format!("{UNIT},{FIRST_STAGE}").replace("caching-mode=on,", ""),
+                profile => panic!("QEMU's unit has no profile {profile}"),
+            },
             "--device" => devices.extend(device(value, devices.len())),
             _ => panic!("{option} {value} has no counterpart"),
         }

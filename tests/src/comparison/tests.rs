@@ -10,6 +10,16 @@ fn every_expectation_is_of_a_case() {
 }
 
 #[test]
+fn the_documentation_has_the_list() {
+    let path = crate::program::workspace().join("docs/qemu.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(
+        text.contains(&table()),
+        "docs/qemu.md is to have what `cargo xtask qemu-compare --table` prints"
+    );
+}
+
+#[test]
 fn a_machine_is_described_in_the_words_of_the_other() {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let ours = words("--memory 128M --device edu,addr=04.0,dma-mask=0xff --device edu,port=on --cpus 3");

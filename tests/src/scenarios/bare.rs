@@ -8,7 +8,7 @@ use crate::guest::quoted;
 use crate::scenario::{Scenario, Session};
 
 /// Every guest; a scenario each.
-const GUESTS: [&str; 12] = [
+const GUESTS: [&str; 17] = [
     "hello",
     "pci",
     "timers",
@@ -21,6 +21,11 @@ const GUESTS: [&str; 12] = [
     "interrupts",
     "ioapic",
     "hostile",
+    "probe",
+    "scalable",
+    "stages",
+    "ats",
+    "pages",
 ];
 
 /// Runs one case: its name, the exit code it must end with, what it must say, what its disk must contain, and

@@ -9,10 +9,17 @@ use tests::comparison::{self, Counterpart, Expected, Verdict};
 pub(crate) struct QemuCompare {
     /// Parts of the names of the cases wanted, as `dma/` or `overflow`; all if there are none.
     names: Vec<String>,
+    /// Print the list of differences as the table of docs/qemu.md, and run nothing.
+    #[arg(long)]
+    table: bool,
 }
 
 impl QemuCompare {
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
+        if self.table {
+            print!("{}", comparison::table());
+            return Ok(ExitCode::SUCCESS);
+        }
         let qemu = Counterpart::open()?;
         let (mut same, mut different, mut skipped, mut wrong) = (0, 0, 0, 0);
         println!("{:<55} {:<11} QEMU", "case", "Portcullis");
