@@ -119,19 +119,22 @@ impl Machine {
     }
 
     pub(crate) fn with(capabilities: Capabilities) -> Self {
-        let memory = Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap());
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap();
+        Self::over(Arc::new(memory), capabilities, TABLES)
+    }
+
+    /// Another unit over the same memory, with a root table, a queue and an interrupt table of its own.
+    pub(crate) fn beside(&self, capabilities: Capabilities) -> Self {
+        let tables = self.next_table.fetch_add(1 << 20, Ordering::Relaxed);
+        Self::over(Arc::clone(&self.memory), capabilities, tables)
+    }
+
+    fn over(memory: Memory, capabilities: Capabilities, tables: u64) -> Self {
         let unit = Arc::new(Unit::new(Arc::clone(&memory), capabilities));
         let platform = Arc::new(Recorder::default());
         unit.connect(Arc::clone(&platform) as Arc<dyn Platform>);
-        let mut machine = Self {
-            memory,
-            unit,
-            platform,
-            root: 0,
-            queue: 0,
-            interrupts: 0,
-            next_table: AtomicU64::new(TABLES),
-        };
+        let next_table = AtomicU64::new(tables);
+        let mut machine = Self { memory, unit, platform, root: 0, queue: 0, interrupts: 0, next_table };
         machine.root = machine.table();
         machine.queue = machine.table();
         machine.interrupts = machine.table();

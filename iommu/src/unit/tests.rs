@@ -1,3 +1,5 @@
+mod several;
+
 use super::*;
 use crate::Access;
 use crate::spec::registers::{FECTL, FSTS, GSTS, Global, IECTL, IQH, IQT, RTADDR};
