@@ -24,7 +24,7 @@ pub(crate) struct FaultReporting {
 const PENDING: u32 = (FaultRecord::PENDING >> 32) as u32;
 
 /// The errors with which the invalidation queue stops until software has cleared them.
-const STOPS_QUEUE: FaultStatus = FaultStatus::QUEUE_ERROR.union(FaultStatus::TIMEOUT_ERROR);
+pub(crate) const STOPS_QUEUE: FaultStatus = FaultStatus::QUEUE_ERROR.union(FaultStatus::TIMEOUT_ERROR);
 
 impl FaultReporting {
     pub(crate) fn new(capabilities: &Capabilities) -> Self {

@@ -12,7 +12,8 @@ use crate::spec::interrupt::TablePointer;
 pub(crate) struct DmaMode(pub(crate) u64);
 
 impl DmaMode {
-    const TRANSLATING: u64 = 1 << 0;
+    /// The bit that is not RTADDR_REG's.
+    pub(crate) const TRANSLATING: u64 = 1 << 0;
 
     pub(crate) const fn translating(self) -> bool {
         self.0 & Self::TRANSLATING != 0
@@ -40,7 +41,8 @@ pub(crate) struct InterruptMode(pub(crate) u64);
 impl InterruptMode {
     const REMAPPING: u64 = 1 << 4;
     const COMPATIBILITY: u64 = 1 << 5;
-    const OWN: u64 = Self::REMAPPING | Self::COMPATIBILITY;
+    /// The bits that are not IRTA_REG's.
+    pub(crate) const OWN: u64 = Self::REMAPPING | Self::COMPATIBILITY;
 
     pub(crate) const fn remapping(self) -> bool {
         self.0 & Self::REMAPPING != 0

@@ -25,7 +25,7 @@ pub enum StateError {
     #[error("The state has format {0}, and this program reads only format {version}", version = format::VERSION)]
     Version(u32),
     /// They are not what was written.
-    #[error("The state is damaged: its checksum does not fit")]
+    #[error("The state is damaged or cut short: its checksum does not fit")]
     Damaged,
     /// The unit it was taken from could do more or less than this one.
     #[error("The state is that of a unit with other capabilities")]

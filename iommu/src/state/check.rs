@@ -1,22 +1,28 @@
 //! Whether a unit can be in a state: what it does later stands on that, whoever wrote the bytes.
 
 use super::{State, StateError};
-use crate::fault::FaultReporting;
+use crate::fault::{FaultReporting, STOPS_QUEUE};
+use crate::mode::{DmaMode, InterruptMode};
 use crate::queue::Ring;
 use crate::registers::Registers;
 use crate::spec::counters::{EVERY_COUNTER, FREEZE_STATUS};
 use crate::spec::registers::{
     CCMD, EVENT_MASKED, EVENT_PENDING, FECTL, FSTS, FaultStatus, GSTS, Global, ICS, IECTL, IOTLB, IQERCD,
-    IQH, PECTL, PMEN, PROTECTED_GRANULE, PRS, WAIT_COMPLETE,
+    IQH, IQT, IRTA, PECTL, PMEN, PROTECTED_GRANULE, PRS, PageRequestStatus, RTADDR, RUN, WAIT_COMPLETE,
 };
 use crate::spec::{self, PAGE_ADDRESS, bits, mask};
 use crate::{Capabilities, Feature, counters, protected};
+
+// The upper halves of registers of 64 bits.
+const CCMD_HIGH: u64 = CCMD + 4;
+const IOTLB_HIGH: u64 = IOTLB + 4;
+const IQERCD_HIGH: u64 = IQERCD + 4;
 
 /// Refuses a state that contradicts itself. `fresh` are registers after power-on.
 pub(super) fn check(state: &State, fresh: &Registers, faults: &FaultReporting) -> Result<(), StateError> {
     let sound = [
         (registers(state, fresh, faults), "its registers"),
-        (modes(state), "its modes"),
+        (modes(state, fresh), "its modes"),
         (protection(state), "its protected regions"),
         (queue(state), "its queue"),
         (fault_ring(state, faults), "its fault records"),
@@ -31,30 +37,34 @@ pub(super) fn check(state: &State, fresh: &Registers, faults: &FaultReporting) -
 /// Only bits that can change differ from those after power-on.
 fn registers(state: &State, fresh: &Registers, faults: &FaultReporting) -> bool {
     state.words.iter().zip((0..).step_by(4)).all(|(word, offset)| {
-        let constant = !(fresh.writable(offset) | set_by_unit(offset, &state.capabilities, faults));
-        (word ^ fresh.get(offset)) & constant == 0
+        let changing = match offset {
+            _ if !fresh.has(offset) => 0,
+            // A command is done before anybody can look.
+            CCMD_HIGH | IOTLB_HIGH => {
+                (fresh.writable(offset) | granularity_done(offset)) & !((RUN >> 32) as u32)
+            }
+            _ => fresh.writable(offset) | set_by_unit(offset, &state.capabilities, faults),
+        };
+        (word ^ fresh.get(offset)) & !changing == 0
     })
+}
+
+/// CAIG and IAIG: what a command has done.
+const fn granularity_done(offset: u64) -> u32 {
+    if offset == CCMD_HIGH { 3 << 27 } else { 3 << 25 }
 }
 
 /// The bits that the unit itself sets in the word at `offset`.
 fn set_by_unit(offset: u64, capabilities: &Capabilities, faults: &FaultReporting) -> u32 {
-    const CCMD_HIGH: u64 = CCMD + 4;
-    const IOTLB_HIGH: u64 = IOTLB + 4;
-    const IQERCD_HIGH: u64 = IQERCD + 4;
-    let requests = capabilities.has(Feature::PageRequests);
     match offset {
-        GSTS => (Global::all() - Global::WRITE_BUFFER).bits(),
+        GSTS => (Global::supported(capabilities) - Global::WRITE_BUFFER).bits(),
         FSTS => FaultStatus::all().bits() | 0xFF << FaultStatus::INDEX_SHIFT,
-        FECTL | IECTL => EVENT_MASKED | EVENT_PENDING,
-        PECTL if requests => EVENT_MASKED | EVENT_PENDING,
-        PRS if requests => 3,
+        FECTL | IECTL | PECTL => EVENT_MASKED | EVENT_PENDING,
+        PRS => PageRequestStatus::all().bits(),
         ICS => WAIT_COMPLETE,
         IQH => mask(18, 4) as u32,
         IQERCD => 0xF,
         IQERCD_HIGH => u32::MAX,
-        // CAIG and IAIG.
-        CCMD_HIGH => 3 << 27,
-        IOTLB_HIGH => 3 << 25,
         PMEN => protected::STATUS | protected::ENABLE,
         // The last word of a record has PASID, reason, type and F; before it come source and more of the
         // type, before that the address.
@@ -67,8 +77,9 @@ fn set_by_unit(offset: u64, capabilities: &Capabilities, faults: &FaultReporting
     }
 }
 
-/// The modes have no bits that are not theirs, and the status register tells of them.
-fn modes(state: &State) -> bool {
+/// The modes have no bits that their registers could not have, or that are not their own, and the status register
+/// tells of them.
+fn modes(state: &State, fresh: &Registers) -> bool {
     let status = Global::from_bits_retain(word(state, GSTS));
     let told = [
         (Global::TRANSLATION, state.dma.translating()),
@@ -76,8 +87,10 @@ fn modes(state: &State) -> bool {
         (Global::COMPATIBILITY, state.interrupts.compatibility()),
         (Global::QUEUE, state.queue.ring.is_some()),
     ];
-    state.dma.0 & !(PAGE_ADDRESS | mask(11, 10) | mask(0, 0)) == 0
-        && state.interrupts.0 & !(PAGE_ADDRESS | mask(11, 11) | mask(5, 0)) == 0
+    let writable = |register| [register, register + 4].map(|offset| u64::from(fresh.writable(offset)));
+    let [[root, root_high], [table, table_high]] = [RTADDR, IRTA].map(writable);
+    state.dma.0 & !(root_high << 32 | root | DmaMode::TRANSLATING) == 0
+        && state.interrupts.0 & !(table_high << 32 | table | InterruptMode::OWN) == 0
         && told.into_iter().all(|(bit, on)| status.contains(bit) == on)
 }
 
@@ -104,6 +117,9 @@ fn queue(state: &State) -> bool {
     let Some(Ring { base, size, width, head }) = queue.ring else {
         return !queue.stopping && queue.unanswered.is_none() && shown == 0;
     };
+    // Only a queue that has been left for later has anything to remember.
+    let done = u64::from(word(state, IQT)) == head
+        || FaultStatus::from_bits_truncate(word(state, FSTS)).intersects(STOPS_QUEUE);
     let has = |feature| state.capabilities.has(feature);
     let wide = has(Feature::Scalable) || has(Feature::AbortMode);
     base.0 & !PAGE_ADDRESS == 0
@@ -112,6 +128,7 @@ fn queue(state: &State) -> bool {
         && head < size
         && head.is_multiple_of(width)
         && shown == head
+        && !(done && (queue.stopping || queue.unanswered.is_some()))
 }
 
 /// FSTS tells of the records, and the next one to use is one.

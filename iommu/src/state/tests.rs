@@ -1,28 +1,28 @@
+mod counters;
+mod queue;
+mod twins;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::counters::LAST;
-use crate::spec::counters::{
-    COUNTER, COUNTER_STRIDE, ECMD, FREEZE_STATUS, OVERFLOW_STATUS, PERFINTRCTL, configuration_offset,
-};
 use crate::spec::registers::{
-    FECTL, FRCD, FSTS, GSTS, Global, IECTL, IQA, IQH, IQT, IRTA, PHMBASE, PHMLIMIT, PLMBASE, PMEN, RTADDR,
+    CCMD, FECTL, FRCD, FSTS, GSTS, Global, IECTL, IOTLB, IQA, IQH, IQT, IRTA, PECTL, PHMBASE, PHMLIMIT,
+    PLMBASE, PMEN, PQA, PQH, PQT, PRS, RTADDR,
 };
-use crate::testing::descriptor::{iotlb_global, wait_interrupt, wait_status};
+use crate::testing::descriptor::wait_interrupt;
+use crate::testing::scalable::{DEVICE_TLB, P, PAGE_REQUESTS, SECOND_STAGE, WIDTH_48};
 use crate::testing::{DATA, Machine, RW, SOURCE};
-use crate::{Access, Profile, SourceId, Unit};
-
-const STATUS: u64 = DATA + 0x8000;
+use crate::{Access, Iova, PageRequest, Profile};
 
 /// Another unit over the memory of `machine`, in the state of the first.
 fn moved(machine: &Machine) -> Machine {
     let state = machine.unit.save();
-    let mut other = Machine::with(machine.unit.capabilities());
-    other.memory = machine.memory.clone();
-    other.unit = std::sync::Arc::new(Unit::new(machine.memory.clone(), machine.unit.capabilities()));
+    let mut other = machine.beside(machine.unit.capabilities());
     (other.root, other.queue, other.interrupts) = (machine.root, machine.queue, machine.interrupts);
-    other.unit.connect(other.platform.clone());
-    other.platform.resumes.store(true, std::sync::atomic::Ordering::Relaxed);
+    other.platform.resumes.store(true, Ordering::Relaxed);
     assert_eq!(other.unit.restore(&state), Ok(()));
     assert_eq!(other.unit.save(), state);
     other
@@ -71,44 +71,6 @@ fn faults_and_the_message_held_back_move_along() {
 }
 
 #[test]
-fn a_queue_half_done_goes_on_where_it_was() {
-    let machine = busy();
-    machine.platform.resumes.store(true, std::sync::atomic::Ordering::Relaxed);
-    // The rest is left for later: the tail is ahead of what is done.
-    machine.write_memory(machine.queue, 99);
-    machine.write(IQT, 32);
-    assert_eq!(machine.read(FSTS) >> 4 & 1, 1);
-    for (index, descriptor) in [iotlb_global(), wait_status(STATUS, 0x77)].iter().enumerate() {
-        machine.write_memory(machine.queue + index as u64 * 16, descriptor[0]);
-        machine.write_memory(machine.queue + index as u64 * 16 + 8, descriptor[1]);
-    }
-    // Stopped by an error it stays stopped, until software says so to the new unit.
-    let stopped = moved(&machine);
-    assert_eq!((stopped.read(IQH), stopped.read_memory(STATUS)), (0, 0));
-    stopped.write(FSTS, 1 << 4);
-    assert_eq!((stopped.read(IQH), stopped.read_memory(STATUS)), (32, 0x77));
-}
-
-#[test]
-fn a_queue_left_for_later_goes_on_by_itself_where_nobody_else_sees_to_it() {
-    let machine = busy();
-    let mut state = machine.unit.save();
-    machine.write_memory(machine.queue, iotlb_global()[0]);
-    machine.write_memory(machine.queue + 16, wait_status(STATUS, 0x55)[0]);
-    machine.write_memory(machine.queue + 24, wait_status(STATUS, 0x55)[1]);
-    edit(&mut state, IQT, 32);
-    assert_eq!(machine.unit.restore(&state), Ok(()));
-    assert_eq!((machine.read(IQH), machine.read_memory(STATUS)), (32, 0x55));
-    // Where somebody does, it waits for that.
-    machine.write_memory(STATUS, 0);
-    machine.platform.resumes.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(machine.unit.restore(&state), Ok(()));
-    assert_eq!((machine.read(IQH), machine.read_memory(STATUS)), (0, 0));
-    machine.unit.resume();
-    assert_eq!((machine.read(IQH), machine.read_memory(STATUS)), (32, 0x55));
-}
-
-#[test]
 fn completion_events_move_along() {
     let machine = busy();
     machine.submit(&[wait_interrupt()]);
@@ -122,6 +84,46 @@ fn completion_events_move_along() {
 }
 
 #[test]
+fn page_requests_and_their_event_move_along() {
+    let machine = Machine::with(Capabilities::new(Profile::Full, 48));
+    let [directory, table, requests] = [(); 3].map(|()| machine.table());
+    machine.scalable_context(SOURCE, [directory | P | DEVICE_TLB | PAGE_REQUESTS, 0, 0, 0]);
+    machine.pasid_entry(directory, 0, [table | WIDTH_48 | SECOND_STAGE | 1, 5, 0, 0, 0, 0, 0, 0]);
+    machine.enable_scalable();
+    machine.write_u64(PQA, requests);
+    machine.write(PECTL + 4, 0x43);
+    machine.write(PECTL + 8, 0xFEE0_0000);
+    // Room for two.
+    machine.write_u64(PQT, 0x40);
+    machine.write_u64(PQH, 0xA0);
+    let request = PageRequest {
+        source: SOURCE,
+        pasid: None,
+        privileged: false,
+        execute: false,
+        read: true,
+        write: true,
+        last: false,
+        group: 3,
+        iova: Iova(0x5000),
+    };
+    assert_eq!(machine.unit.page_request(&request), None);
+    let other = moved(&machine);
+    let request = PageRequest { last: true, iova: Iova(0x6000), ..request };
+    assert_eq!(other.unit.page_request(&request), None);
+    assert_eq!((other.read(PQT), other.read(PRS)), (0x80, 1));
+    assert_eq!([0x48, 0x68].map(|at| other.read_memory(requests + at) >> 12), [5, 6], "one after the other");
+    // It is full there too, and the first unit knows nothing of it.
+    assert!(other.unit.page_request(&request).is_some());
+    assert_eq!((other.read(PRS), machine.read(PRS), machine.read(PQT)), (3, 1, 0x60));
+    assert_eq!(other.platform.signals(), []);
+    other.write(PECTL, 0);
+    let sent: Vec<_> = other.platform.signals().iter().map(|message| message.data).collect();
+    assert_eq!(sent, [0x43], "the message was held back before");
+    assert_eq!(moved(&other).unit.page_request(&PageRequest { last: false, ..request }), None);
+}
+
+#[test]
 fn protected_regions_move_along_as_they_are_in_force() {
     let machine = Machine::with(Capabilities::new(Profile::Full, 48));
     machine.write_u64(PHMBASE, 8 << 20);
@@ -132,73 +134,6 @@ fn protected_regions_move_along_as_they_are_in_force() {
     let other = moved(&machine);
     assert!(other.translate(8 << 20, Access::Read).is_err());
     assert!(other.translate(16 << 20, Access::Read).is_ok());
-}
-
-#[test]
-fn counters_go_on_where_they_were() {
-    let capabilities = Capabilities::new(Profile::Full, 48);
-    let machine = Machine::with(capabilities);
-    let table = machine.table();
-    machine.context(SOURCE, [table | 1, 2 | 5 << 8]);
-    machine.map(table, 0x1000, DATA | RW);
-    machine.enable_translation();
-    // Counters 0 and 1 count requests, and only the first has been started.
-    for counter in [0, 1] {
-        machine.write_u64(configuration_offset(counter), 2 << 32 | 2);
-    }
-    machine.write_u64(ECMD, 0xF0);
-    let counted =
-        |machine: &Machine| [0, 1].map(|counter| machine.read_u64(COUNTER + counter * COUNTER_STRIDE));
-    machine.write_u64(COUNTER, LAST - 1);
-    machine.translate(0x1000, Access::Read).unwrap();
-    let other = moved(&machine);
-    assert_eq!(counted(&other), [LAST, 0]);
-    other.translate(0x1000, Access::Read).unwrap();
-    assert_eq!((counted(&other), other.read(OVERFLOW_STATUS)), ([0, 0], 1));
-    // The message held back moves along, and so does it that all stand still.
-    other.write_u64(ECMD, 0xF4);
-    let other = moved(&other);
-    other.translate(0x1000, Access::Read).unwrap();
-    assert_eq!(counted(&other), [0, 0]);
-    other.write(PERFINTRCTL, 0);
-    assert_eq!(other.platform.signals().len(), 1);
-    other.write_u64(ECMD, 0xF5);
-    other.translate(0x1000, Access::Read).unwrap();
-    assert_eq!(counted(&other), [1, 0]);
-
-    let state = other.unit.save();
-    let end = state.len() - 8;
-    for (place, value) in [(end - 68, 1 << 8), (end - 64, 1 << 48), (end - 8, u64::MAX)] {
-        let mut wrong = state.clone();
-        let length = if place == end - 68 { 4 } else { 8 };
-        wrong[place..place + length].copy_from_slice(&value.to_le_bytes()[..length]);
-        seal(&mut wrong);
-        assert_eq!(other.unit.restore(&wrong), Err(StateError::Impossible("its counters")));
-    }
-    let mut wrong = state.clone();
-    edit(&mut wrong, FREEZE_STATUS, 1);
-    assert_eq!(other.unit.restore(&wrong), Err(StateError::Impossible("its counters")));
-    assert_eq!(other.unit.save(), state);
-}
-
-#[test]
-fn two_units_have_nothing_in_common() {
-    let (one, table) = Machine::translating();
-    one.map(table, 0x1000, DATA | RW);
-    let other = Machine::new();
-    let power_on = other.unit.save();
-    assert_eq!(one.translate(0x1000, Access::Read), Ok(DATA));
-    assert_eq!(one.translate(0x2000, Access::Read), Err(0x06));
-    one.submit(&[wait_interrupt()]);
-    assert_eq!(other.unit.save(), power_on);
-    assert_eq!(other.translate(0x2000, Access::Read), Ok(0x2000));
-    assert_eq!(other.translate_as(SourceId(7), 0x2000, Access::Write), Ok(0x2000));
-    let before = one.unit.save();
-    other.unit.reset();
-    other.enable_translation();
-    assert_eq!(other.translate(0x1000, Access::Read), Err(0x01));
-    assert_eq!(one.unit.save(), before);
-    assert_eq!(one.translate(0x1000, Access::Read), Ok(DATA));
 }
 
 /// Changes a register in a state, and makes the checksum fit again.
@@ -228,7 +163,7 @@ fn what_is_no_state_of_this_unit_is_refused_in_a_sentence() {
     };
     refused(b"", "not the state of a remapping unit");
     refused(b"a page of something else", "not the state of a remapping unit");
-    refused(&state[..state.len() - 1], "damaged");
+    refused(&state[..state.len() - 1], "cut short");
     let mut damaged = state.clone();
     damaged[100] ^= 1;
     refused(&damaged, "damaged");
@@ -263,6 +198,11 @@ fn states_that_contradict_themselves_are_refused() {
         (RTADDR, 1, "its registers"),
         (IRTA, 1 << 5, "its registers"),
         (IQA, 8, "its registers"),
+        // Legacy units have no page requests, and no command is ever seen at work.
+        (PQT, 0x20, "its registers"),
+        (PECTL, 1 << 31, "its registers"),
+        (CCMD + 4, 1 << 31, "its registers"),
+        (IOTLB + 4, 1 << 31, "its registers"),
     ] {
         let mut wrong = state.clone();
         edit(&mut wrong, offset, value);
@@ -318,7 +258,7 @@ proptest! {
             state[from + index.index(end - from)] = value;
         }
         seal(&mut state);
-        machine.platform.resumes.store(true, std::sync::atomic::Ordering::Relaxed);
+        machine.platform.resumes.store(true, Ordering::Relaxed);
         if machine.unit.restore(&state).is_ok() {
             prop_assert_eq!(machine.unit.save(), state);
             exercise(&machine);
