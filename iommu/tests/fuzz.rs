@@ -7,6 +7,9 @@ mod bodies;
 mod machine;
 #[path = "../fuzz/src/script.rs"]
 mod script;
+#[expect(unreachable_pub, reason = "In the package of the fuzz targets it is the library")]
+#[path = "../fuzz/src/state.rs"]
+mod state_body;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -69,4 +72,9 @@ fn queue() {
 #[test]
 fn tables() {
     feed("tables", bodies::tables);
+}
+
+#[test]
+fn state() {
+    feed("state", state_body::state);
 }

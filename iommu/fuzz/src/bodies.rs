@@ -10,35 +10,40 @@ pub fn registers(data: &[u8]) {
     let mut script = Script(data);
     let machine = Machine::new(&mut script);
     while !script.ended() {
-        let kind = script.byte();
-        let offset = match kind & 3 {
-            0 => u64::from(script.byte()),
-            1 => u64::from(script.byte()) * 4,
-            2 => u64::from(script.half()),
-            _ => [GCMD, RTADDR, IQT, IQA, IRTA, FSTS, 0x38, PQA][usize::from(script.byte() & 7)],
-        };
-        match kind >> 2 & 15 {
-            0..3 => machine.set32(offset, script.entry() as u32),
-            3 | 4 => machine.set(offset, script.entry()),
-            5 | 6 => machine.command(1 << (23 + script.byte() % 9)),
-            7 => {
-                let value = script.word().to_le_bytes();
-                let length = usize::from(script.byte()) % 9;
-                machine.unit.write(offset, &value[..length]);
-                machine.unit.read(offset, &mut [0; 8][..length]);
-            }
-            8 | 9 => {
-                let (request, iova) = (script.request(), script.iova());
-                let _ = machine.request(&request, iova, u64::from(script.half()));
-            }
-            10 | 11 => machine.store(script.word(), script.entry()),
-            12 => interrupt(&machine, &mut script),
-            13 => machine.translate(&script.translation()),
-            14 => machine.page_request(&script.page_request()),
-            _ => machine.unit.resume(),
-        }
+        step(&machine, &mut script);
     }
     machine.finish();
+}
+
+/// One thing that software or a device may do.
+pub(crate) fn step(machine: &Machine, script: &mut Script<'_>) {
+    let kind = script.byte();
+    let offset = match kind & 3 {
+        0 => u64::from(script.byte()),
+        1 => u64::from(script.byte()) * 4,
+        2 => u64::from(script.half()),
+        _ => [GCMD, RTADDR, IQT, IQA, IRTA, FSTS, 0x38, PQA][usize::from(script.byte() & 7)],
+    };
+    match kind >> 2 & 15 {
+        0..3 => machine.set32(offset, script.entry() as u32),
+        3 | 4 => machine.set(offset, script.entry()),
+        5 | 6 => machine.command(1 << (23 + script.byte() % 9)),
+        7 => {
+            let value = script.word().to_le_bytes();
+            let length = usize::from(script.byte()) % 9;
+            machine.unit.write(offset, &value[..length]);
+            machine.unit.read(offset, &mut [0; 8][..length]);
+        }
+        8 | 9 => {
+            let (request, iova) = (script.request(), script.iova());
+            let _ = machine.request(&request, iova, u64::from(script.half()));
+        }
+        10 | 11 => machine.store(script.word(), script.entry()),
+        12 => interrupt(machine, script),
+        13 => machine.translate(&script.translation()),
+        14 => machine.page_request(&script.page_request()),
+        _ => machine.unit.resume(),
+    }
 }
 
 /// An interrupt request: what is foreseen happens, but that a posted one may end at its descriptor.

@@ -4,3 +4,4 @@
 pub mod bodies;
 mod machine;
 mod script;
+pub mod state;

@@ -124,6 +124,11 @@ impl Machine {
         bytes
     }
 
+    /// Copies all that is in the memory of `other`.
+    pub(crate) fn take_memory_of(&self, other: &Self) {
+        self.memory.write_slice(&other.bytes(), GuestAddress(0)).expect("memory");
+    }
+
     /// Sends a request; gives where it leads and how far. What it reaches is neither empty nor more than was asked
     /// for, and never a place where interrupts are sent to.
     pub(crate) fn request(&self, request: &Request, iova: Iova, length: u64) -> Result<(u64, u64), u8> {

@@ -44,7 +44,7 @@ enum Answer {
     Access(Result<(u64, u64), Blocked>),
     Translation(Result<Translation, TranslationError>),
     Page(Option<PageResponse>),
-    Remap(Result<MsiMessage, Blocked>),
+    Remap(Result<Option<MsiMessage>, Blocked>),
 }
 
 /// Registers whose values mean something, and such values.
@@ -211,7 +211,7 @@ fn answer(machine: &Machine, act: Act) -> (Answer, Vec<Sent>) {
         }
         Act::Translate(request) => Answer::Translation(unit.translate(&request)),
         Act::Page(request) => Answer::Page(unit.page_request(&request)),
-        Act::Remap(source, message) => Answer::Remap(unit.remap(source, message)),
+        Act::Remap(source, message) => Answer::Remap(machine.remap(source, message)),
     };
     (answer, machine.platform.take())
 }

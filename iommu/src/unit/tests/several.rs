@@ -120,7 +120,7 @@ fn one_number_is_another_function_behind_another_unit() {
     }
     for (index, (machine, _)) in units.iter().enumerate() {
         let request = MsiMessage { address: 0xFEE0_0010 | 3 << 5, data: 0 };
-        assert_eq!(machine.unit.remap(SOURCE, request).unwrap().data & 0xFF, 0x40 + index as u32);
+        assert_eq!(machine.remap(SOURCE, request).unwrap().unwrap().data & 0xFF, 0x40 + index as u32);
         // Off for one, on for the others.
         machine.command(Global::empty(), Global::TRANSLATION);
         assert_eq!(place(machine), Ok(IOVA));
