@@ -10,7 +10,7 @@ use super::space::AddressSpace;
 use super::statistics::{Counters, Statistics};
 use super::{Tables, lock};
 use crate::invalidation::Invalidation;
-use crate::{AssignedFunction, GuestAddress, HostMapper, Iova, TableMemory};
+use crate::{AssignedFunction, DomainId, GuestAddress, HostMapper, Iova, Pasid, TableMemory};
 
 /// The most faults kept from operations that have nobody to give them to.
 const PENDING_LIMIT: usize = 64;
@@ -67,12 +67,9 @@ impl<M: TableMemory> Follower<M> {
             Invalidation::ContextDevice { source: named, mask } if source.0 | mask == named.0 | mask => {
                 space.enter(self.regime(), tables, &mut report);
             }
-            Invalidation::PasidCacheDomain(domain) => {
-                self.enter_if(|regime| regime.domain == domain, space, &mut report);
-            }
+            Invalidation::PasidCacheDomain(domain) => self.enter_if(domain, None, space, &mut report),
             Invalidation::PasidCachePasid(domain, pasid) => {
-                let named = |regime: &Regime| regime.domain == domain && regime.pasid == pasid;
-                self.enter_if(named, space, &mut report);
+                self.enter_if(domain, Some(pasid), space, &mut report);
             }
             Invalidation::IotlbGlobal => space.resync(tables, &mut report),
             Invalidation::IotlbDomain(domain) if names(domain) => space.resync(tables, &mut report),
@@ -98,9 +95,15 @@ impl<M: TableMemory> Follower<M> {
 
     /// Comes under what the tables say now, if a PASID-cache invalidation names that or what was before: an
     /// entry that was not present is announced by what it says now, one that is replaced by what it said.
-    fn enter_if(&self, named: impl Fn(&Regime) -> bool, space: &mut AddressSpace, report: &mut Report) {
+    fn enter_if(
+        &self,
+        domain: DomainId,
+        pasid: Option<Pasid>,
+        space: &mut AddressSpace,
+        report: &mut Report,
+    ) {
         let regime = self.regime();
-        if named(&regime) || named(space.regime()) {
+        if regime.is_of(domain, pasid) || space.regime().is_of(domain, pasid) {
             space.enter(regime, &self.tables, report);
         }
     }

@@ -26,8 +26,9 @@ pub(super) struct Regime {
     /// The tag by which invalidations name it. Without a valid context entry that is domain 0, which
     /// software announces a new entry with (§6.1).
     pub(super) domain: DomainId,
-    /// The PASID of its requests without one, by which invalidations name it too: those of scalable mode.
-    pub(super) pasid: Pasid,
+    /// The PASID of its requests without one, by which invalidations of scalable mode name it too; none if no
+    /// table was found, and in legacy mode.
+    pub(super) pasid: Option<Pasid>,
     /// Whether it was found in scalable mode; faults have other names there.
     pub(super) scalable: bool,
     /// Whether faults of this function are to be recorded: no entry on the way to its table has FPD.
@@ -36,7 +37,7 @@ pub(super) struct Regime {
 
 impl Regime {
     pub(super) const BLOCKED: Self =
-        Self { kind: Kind::Blocked, domain: DomainId(0), pasid: Pasid(0), scalable: false, recorded: true };
+        Self { kind: Kind::Blocked, domain: DomainId(0), pasid: None, scalable: false, recorded: true };
 
     /// What is to become of `function`'s requests, as things stand.
     ///
@@ -62,16 +63,23 @@ impl Regime {
         };
         Self { kind, domain, pasid, scalable, recorded: !fault_processing_disabled }
     }
+
+    /// Whether a PASID-cache invalidation names what was found, of every PASID or of one. Where nothing was
+    /// found, any may: what stands in an entry that is not in order is not looked at.
+    pub(super) fn is_of(&self, domain: DomainId, pasid: Option<Pasid>) -> bool {
+        let Some(own) = self.pasid else { return self.scalable };
+        self.domain == domain && pasid.is_none_or(|pasid| pasid == own)
+    }
 }
 
-/// The address space of `source`'s requests without PASID, and the PASID that stands for it.
-fn space(view: &View, memory: &impl TableMemory, source: SourceId) -> Option<(AddressSpace, Pasid)> {
+/// The address space of `source`'s requests without PASID, and the PASID that stands for it in scalable mode.
+fn space(view: &View, memory: &impl TableMemory, source: SourceId) -> Option<(AddressSpace, Option<Pasid>)> {
     match view.mode().ok()? {
-        TableMode::Legacy => Some((legacy::context(view, memory, source).ok()?.space, Pasid(0))),
+        TableMode::Legacy => Some((legacy::context(view, memory, source).ok()?.space, None)),
         TableMode::Scalable => {
             let context = scalable::context(view, memory, source).ok()?;
             let space = scalable::address_space(view, memory, &context, context.rid_pasid).ok()?;
-            Some((space, context.rid_pasid))
+            Some((space, Some(context.rid_pasid)))
         }
         TableMode::Reserved | TableMode::Abort => None,
     }

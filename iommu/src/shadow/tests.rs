@@ -12,6 +12,7 @@ mod support;
 mod flushes;
 mod limits;
 mod property;
+mod regime_property;
 mod regimes;
 mod scalable;
 

@@ -254,4 +254,15 @@ pub(super) const ALL: &[Mutant] = &[
             "page_request::tests::a_wait_that_drains_waits_for_requests_on_their_way",
         ),
     },
+    Mutant {
+        name: "event-before-status",
+        why: "The completion event is noted before the status of the same wait is written.",
+        file: "iommu/src/queue.rs",
+        find: "        if let Some((address, data)) = wait.status {",
+        replace: "        if wait.interrupt {
+            outbox.invalidation(self.completion.wait_completed(&self.registers));
+        }
+        if let Some((address, data)) = wait.status {",
+        killed_by: Test::unit("iommu", "queue::tests::order::whoever_is_told_finds_everything_done"),
+    },
 ];

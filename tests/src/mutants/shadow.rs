@@ -220,4 +220,26 @@ pub(super) const ALL: &[Mutant] = &[
             "host_dma::sysfs::tests::a_direct_region_refuses_the_device_and_a_relaxable_one_does_not",
         ),
     },
+    Mutant {
+        name: "pasid-entry-replaced-unnoticed",
+        why: "An assigned function stays behind the table of a PASID entry that is replaced by one of another domain.",
+        file: "iommu/src/shadow/follower.rs",
+        find: "if regime.is_of(domain, pasid) || space.regime().is_of(domain, pasid) {",
+        replace: "if regime.is_of(domain, pasid) {",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::scalable::a_pasid_entry_counts_when_it_is_announced_under_what_it_says_or_said",
+        ),
+    },
+    Mutant {
+        name: "marked-table-followed",
+        why: "A function writes memory by tables that say which pages are dirty, and never says so.",
+        file: "iommu/src/shadow/regime.rs",
+        find: "if table.marks == Marks::Absent =>",
+        replace: "if table.marks == Marks::Absent || table.scalable =>",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::scalable::behind_tables_that_are_not_followed_nothing_is_reached",
+        ),
+    },
 ];

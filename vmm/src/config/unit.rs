@@ -105,6 +105,13 @@ impl UnitSpec {
                         second-stage"
                 .into());
         }
+        if capabilities.has(Feature::SecondStageDirty) {
+            return Err(
+                "Assigned functions cannot mark a guest's second-stage tables, because the host goes by \
+                        tables of its own: drop +second-stage-dirty or --vfio"
+                    .into(),
+            );
+        }
         if !capabilities.has(Feature::CachingMode) {
             return Err("Assigned functions need caching mode, because without it a guest does not \
                         announce what it maps: drop -caching-mode or --vfio"

@@ -5,16 +5,16 @@ use crate::spec::fault::FaultReason;
 use crate::{Access, Feature, Pasid, Profile};
 
 /// What stands for the function's requests without PASID.
-const RID_PASID: Pasid = Pasid(0x43);
+pub(super) const RID_PASID: Pasid = Pasid(0x43);
 const PASID_ENTRY: Invalidation = Invalidation::PasidCachePasid(DOMAIN, RID_PASID);
 
 /// Bits of a PASID table entry.
 const FPD: u64 = 1 << 1;
-const WIDTH_48: u64 = 2 << 2;
-const FIRST_STAGE: u64 = 1 << 6;
-const SECOND_STAGE: u64 = 2 << 6;
+pub(super) const WIDTH_48: u64 = 2 << 2;
+pub(super) const FIRST_STAGE: u64 = 1 << 6;
+pub(super) const SECOND_STAGE: u64 = 2 << 6;
 const NESTED: u64 = 3 << 6;
-const PASS_THROUGH: u64 = 4 << 6;
+pub(super) const PASS_THROUGH: u64 = 4 << 6;
 const SECOND_STAGE_DIRTY: u64 = 1 << 9;
 
 impl Scene {
@@ -23,7 +23,7 @@ impl Scene {
         Self::scalable_with(Capabilities::new(Profile::SecondStage, 48))
     }
 
-    fn scalable_with(capabilities: Capabilities) -> (Self, Assigned, Table) {
+    pub(super) fn scalable_with(capabilities: Capabilities) -> (Self, Assigned, Table) {
         let mut scene = Self::with(capabilities);
         let (context_table, directory, pasid_table) =
             (scene.guest.page(), scene.guest.page(), scene.guest.page());
@@ -46,20 +46,20 @@ impl Scene {
         (scene, nvme, table)
     }
 
-    fn enable_scalable(&mut self) {
+    pub(super) fn enable_scalable(&mut self) {
         self.view.translating = true;
         self.view.root = RootPointer(self.guest.root | 1 << 10);
         self.announce(Invalidation::Everything);
     }
 
     /// Writes the function's PASID table entry, the word that makes it present last.
-    fn set_pasid_entry(&self, low: u64, domain: u16) {
+    pub(super) fn set_pasid_entry(&self, low: u64, domain: u16) {
         let entry = self.pasid_entry();
         self.guest.write(entry + 8, domain.into());
         self.guest.write(entry, low | 1);
     }
 
-    fn clear_pasid_entry(&self) {
+    pub(super) fn clear_pasid_entry(&self) {
         self.guest.write(self.pasid_entry(), 0);
     }
 
@@ -131,6 +131,21 @@ fn a_pasid_entry_counts_when_it_is_announced_under_what_it_says_or_said() {
         assert_eq!(nvme.host.calls(), back, "{announcement:?}");
         nvme.assert_exact();
     }
+}
+
+/// With caching mode the unit might remember that an entry is not in order, so its replacement is announced by
+/// what stood in it (§6.1).
+#[test]
+fn an_entry_that_is_not_in_order_is_replaced_under_its_own_name() {
+    let (scene, nvme, table) = Scene::second_stage();
+    scene.map_pages(&table, 0x10_0000, 0x20_0000, 1);
+    let (reserved, other) = (1 << 10, DomainId(8));
+    scene.set_pasid_entry(table.root | SECOND_STAGE | WIDTH_48 | reserved, other.0);
+    scene.announce(PASID_ENTRY);
+    assert_eq!(nvme.host.mappings(), []);
+    scene.set_pasid_entry(table.root | SECOND_STAGE | WIDTH_48, DOMAIN.0);
+    scene.announce(Invalidation::PasidCachePasid(other, RID_PASID));
+    assert_eq!(nvme.host.mappings().len(), 1);
 }
 
 #[test]

@@ -52,4 +52,7 @@ fn assigned_functions_need_tables_that_are_announced() {
         let error = unit(profile, "").check(true).unwrap_err();
         assert!(error.contains("announces") && error.contains("legacy or second-stage"), "{error}");
     }
+    // Nor can the host keep marks in a guest's tables.
+    assert!(unit("second-stage", "+second-stage-dirty").check(true).unwrap_err().contains("mark"));
+    assert_eq!(unit("second-stage", "+second-stage-dirty").check(false), Ok(()));
 }
