@@ -37,7 +37,7 @@ impl Probe {
             Block::read(DATA, PAGE).buffered(0x100),
             Block::write(DATA + 2 * PAGE as u64, PAGE, 0).buffered(0x100),
             Block::read(HOLE, 8).with(flag::GO_ON),
-            Block::write(HOLE - 4, 8, 0).with(flag::GO_ON),
+            Block::write(HOLE, PAGE, 0).with(flag::GO_ON),
             Block::write(DATA, 8, 0),
             Block::add(DATA, ADDITIONS),
         ];
@@ -50,7 +50,7 @@ impl Probe {
         }
         ensure!(memory.read(PAGE, PAGE) == pattern, "the bytes moved are others");
         ensure!(memory.load(2 * PAGE) == u64::from(ADDITIONS), "{} additions", memory.load(2 * PAGE));
-        ensure!(memory.read(3 * PAGE - 4, 4) == pattern[PAGE - 4..], "a request was blocked only in part");
+        ensure!(memory.read(2 * PAGE + 8, PAGE - 8) == pattern[8..], "a write into the hole went beside it");
         function.unmap(DATA, PAGE)?;
         let gone = execute(&function, &memory, &[Block::read(DATA, 8)])?;
         gone[0].expect(status::BLOCKED)?;
