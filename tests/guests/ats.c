@@ -202,3 +202,76 @@ CASE(invalidation_against_a_burst) {
     }
     vtd_expect_no_fault();
 }
+
+/* Requests with addresses that have been translated go where they say; messages they are not. */
+CASE(translated_requests) {
+    setup(SCALABLE_DEVICE_TLB | SCALABLE_PASIDS);
+    scalable_translate();
+    u64 *page = marked(0x33);
+    struct probe translated = probe_as(probe, PROBE_TRANSLATED, 0);
+    CHECK_EQUAL(probe_load(translated, (u64)page), 0x33);
+    probe_store(translated, (u64)page + 8, 0x34);
+    CHECK_EQUAL(page[1], 0x34);
+    vtd_expect_no_fault();
+    probe_blocked(translated, PROBE_READ, 0xFEE00000, SCALABLE_INTERRUPT_RANGE);
+    vtd_expect_fault(SCALABLE_INTERRUPT_RANGE, probe.bdf, 0xFEE00000, true);
+    /* Beyond all addresses that there are. */
+    probe_blocked(translated, PROBE_READ, 1ul << 60, BEYOND_HOST_WIDTH);
+    vtd_expect_fault(BEYOND_HOST_WIDTH, probe.bdf, 1ul << 60, true);
+}
+
+/* To execute, and with privilege: what the answer permits is what the tables say and the entry lets. */
+CASE(execute_and_privilege) {
+    setup(SCALABLE_DEVICE_TLB | SCALABLE_PASIDS);
+    u64 kernel = IOVA + 0x1000;
+    first_stage_map(first, IOVA, (u64)marked(1), 1, FS_RW);
+    first_stage_map(first, kernel, (u64)marked(2), 1, FS_PRESENT | FS_WRITE);
+    scalable_first_stage(probe.bdf, PASID + 1, OTHER_DOMAIN, first, PASID_SUPERVISOR | PASID_EXECUTE);
+    scalable_translate();
+    CHECK_EQUAL(translate(with_pasid(), kernel, 0).permissions & 7, 0);
+    struct probe other = probe_as(probe, PROBE_PASID, PASID + 1);
+    CHECK_EQUAL(translate(other, kernel, 0).permissions & 7, 0);
+    CHECK_EQUAL(translate(other, kernel, PROBE_PRIVILEGED).permissions, 1 | 2 | 8);
+    CHECK_EQUAL(translate(other, IOVA, PROBE_EXECUTE).permissions & 7, 7);
+    CHECK_EQUAL(translate(other, IOVA, 0).permissions & 7, 3);
+    vtd_expect_no_fault();
+}
+
+/* Both stages together: the first one's tables lie where the second says, and so does the page. */
+CASE(nested_answers) {
+    setup(SCALABLE_DEVICE_TLB | SCALABLE_PASIDS);
+    u64 *stage = vtd_table(), *page = marked(0x77), base = 0x40000000, tables[4], *levels[4];
+    for (unsigned i = 0; i < 4; i++) {
+        levels[i] = vtd_table();
+        tables[i] = base + i * PAGE_SIZE;
+        vtd_map(stage, tables[i], (u64)levels[i], 1, VTD_RW);
+    }
+    vtd_map(stage, base + 0x10000, (u64)page, 1, VTD_READ);
+    for (unsigned i = 0; i < 4; i++)
+        levels[i][IOVA >> (39 - 9 * i) & 511] = (i == 3 ? base + 0x10000 : tables[i + 1]) | FS_RW;
+    scalable_nested(probe.bdf, PASID, OTHER_DOMAIN, tables[0], stage, 0);
+    scalable_translate();
+    struct probe_answer answer = translate(with_pasid(), IOVA, 0);
+    CHECK_EQUAL(answer.value, (u64)page);
+    CHECK_EQUAL(answer.permissions & 7, 1);
+    CHECK_EQUAL(probe_load(cached_with_pasid(), IOVA), 0x77);
+    vtd_expect_no_fault();
+}
+
+/* Legacy mode has translation requests, too: of devices whose context entries say so. */
+CASE(legacy_mode) {
+    probe = probe_find();
+    probe_enable_translations(probe);
+    vtd_start();
+    second = vtd_table();
+    u64 *page = marked(9);
+    vtd_map(second, IOVA, (u64)page, 1, VTD_RW);
+    vtd_attach(probe.bdf, VTD_DEVICE_TLB, second, DOMAIN);
+    vtd_translate();
+    CHECK_EQUAL(translate(probe, IOVA, 0).value, (u64)page);
+    CHECK_EQUAL(probe_load(cached(), IOVA), 9);
+    submit_device_tlb(probe.bdf, IOVA, PAGE_SIZE);
+    vtd_wait();
+    CHECK_EQUAL(read32(probe.base + PROBE_TRANSLATIONS), 0);
+    vtd_expect_no_fault();
+}

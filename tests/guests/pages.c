@@ -231,3 +231,21 @@ CASE(drain) {
     CHECK_EQUAL(read64(vtd.base + VTD_PQT), 10 * 32);
     vtd_expect_no_fault();
 }
+
+/* A stop marker, which asks for nothing, comes behind what it ends, and wants no answer. */
+CASE(stop_marker) {
+    setup(ALL);
+    CHECK(vtd.extended >> 58 & 1);
+    CHECK_EQUAL(probe_run(probe, ask(IOVA, 1, PROBE_PAGE_READ | PROBE_PAGE_LAST)).status, PROBE_DONE);
+    CHECK_EQUAL(probe_run(probe, ask(0, 0, PROBE_PAGE_LAST)).status, PROBE_DONE);
+    CHECK_EQUAL(expect(request(), IOVA, false, true), 1);
+    const volatile u64 *marker = request();
+    CHECK_EQUAL(marker[0] >> 32 & 0xFFFFF, PASID);
+    CHECK_EQUAL(marker[1] & 7, 4);
+    CHECK_EQUAL(read32(probe.base + PROBE_RESPONSES), 0);
+    /* It counts for nothing: as many requests as before may be unanswered. */
+    probe_enable_pages(probe, 2);
+    CHECK_EQUAL(probe_run(probe, ask(IOVA, 2, PROBE_PAGE_READ)).status, PROBE_DONE);
+    CHECK_EQUAL(probe_run(probe, ask(IOVA, 3, PROBE_PAGE_READ)).status, PROBE_TOO_MANY_PAGES);
+    vtd_expect_no_fault();
+}

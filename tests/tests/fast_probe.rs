@@ -16,9 +16,9 @@ fast::cases!(scalable:
 
 fast::cases!(ats:
     answers dirty_by_translation not_allowed held_until_invalidated everything no_answer wrong_answer
-    invalidation_against_a_burst
+    invalidation_against_a_burst translated_requests execute_and_privilege nested_answers legacy_mode
 );
 
 fast::cases!(pages:
-    a_page_comes many_pages refused no_answer groups overflow not_allowed drain
+    a_page_comes many_pages refused no_answer groups overflow not_allowed drain stop_marker
 );

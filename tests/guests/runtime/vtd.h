@@ -46,8 +46,8 @@ enum { VTD_PFO = 1, VTD_PPF = 2, VTD_IQE = 16 };
 /* Permissions of second-stage entries. */
 enum { VTD_READ = 1, VTD_WRITE = 2, VTD_RW = 3 };
 
-/* Translation types of context entries. */
-enum { VTD_TABLES = 0, VTD_PASS_THROUGH = 2 };
+/* Translation types of context entries; the second with translation requests and translated ones. */
+enum { VTD_TABLES = 0, VTD_DEVICE_TLB = 1, VTD_PASS_THROUGH = 2 };
 
 /* Reasons of faults (7.1.3). */
 enum {
