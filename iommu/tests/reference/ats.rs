@@ -6,7 +6,7 @@ use iommu::{Access, Permissions, Request, TranslationRequest};
 use super::bits::in_interrupt_range;
 use super::dispatch::judge_for;
 use super::second_stage::World;
-use super::trace::{Answer, Marks, Outcome};
+use super::trace::{Answer, Marks, Outcome, merge};
 
 /// How a translation request may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +140,5 @@ fn combine(
     if definite {
         let address = address.unwrap_or(0);
         permitted.push(Permitted { reply: Reply::Success { permissions, address }, must, may });
-    }
-}
-
-fn merge(into: &mut Marks, marks: &Marks) {
-    for (address, bits) in marks {
-        *into.entry(*address).or_default() |= bits;
     }
 }

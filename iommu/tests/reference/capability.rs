@@ -26,6 +26,7 @@ flags! {
     second_stage_2m: cap 34,
     second_stage_1g: cap 35,
     page_selective: cap 39,
+    srtp_invalidates: cap 63,
     first_stage_1g: cap 56,
     first_stage_5_levels: cap 60,
     device_tlb: ecap 2,

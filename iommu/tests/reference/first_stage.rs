@@ -4,6 +4,7 @@ use iommu::Access;
 
 use super::bits::{in_interrupt_range, mask};
 use super::capability::Caps;
+use super::memory::{Step, Tag};
 use super::second_stage::{
     self, D as SECOND_STAGE_D, Need, Page, SCALABLE, World, entry_address, under_first_stage,
 };
@@ -24,6 +25,8 @@ pub struct Tables {
     /// FSPTPTR.
     pub base: u64,
     pub levels: u32,
+    /// What its translations are tagged with.
+    pub tag: Tag,
     /// WPE: supervisor writes need R/W too.
     pub write_protect: bool,
     /// EAFE.
@@ -57,7 +60,8 @@ pub fn walk(world: World, trace: &mut Trace, tables: &Tables, demand: Demand, in
     for level in (1..=tables.levels).rev() {
         let top = level == tables.levels;
         let slot = locate(world, trace, tables, entry_address(base, input, level), top)?;
-        let Some(entry) = world.memory.read(slot.address) else {
+        let step = Step { tag: tables.tag, input, level };
+        let Some(entry) = world.memory.entry(slot.address, step) else {
             return trace.stop(&[if top { 0x73 } else { 0x70 }]);
         };
         if entry & P == 0 {
@@ -126,7 +130,7 @@ fn finish(
     if missing != 0 {
         slot.may_mark_second_stage(trace, tables);
     }
-    let need = Need::of(demand.access, demand.length, world.caps);
+    let need = Need::of(demand.access, demand.length, demand.execute, world.caps);
     let page = second_stage::walk(world, trace, second_stage, &SCALABLE, need, address)?;
     slot.mark(trace, tables, missing);
     Some(Page { size: size.min(page.size), ..page })

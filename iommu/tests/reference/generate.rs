@@ -7,11 +7,12 @@ pub mod mappings;
 pub mod requests;
 pub mod scalable;
 pub mod spaces;
+pub mod universe;
 
 use proptest::prelude::*;
 
 use super::bits::mask;
-use super::memory::Memory;
+use super::memory::{Memory, Words};
 
 /// What makes one case of tables differ from another, beside their shape.
 #[derive(Clone, Debug)]

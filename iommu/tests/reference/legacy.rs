@@ -116,8 +116,14 @@ pub fn translate(
         trace.reach(address, below_interrupt_range(address).min((1 << world.caps.host_width) - address));
         return Some(());
     }
-    let tables = Tables { base: context.table, levels: levels(context.width), marks: false, snoops: true };
-    let need = Need::of(request.access, length, world.caps);
+    let tables = Tables {
+        base: context.table,
+        levels: levels(context.width),
+        domain: context.domain,
+        marks: false,
+        snoops: true,
+    };
+    let need = Need::of(request.access, length, false, world.caps);
     let page = walk(world, trace, &tables, &LEGACY, need, address)?;
     trace.reach(page.address, page.rest().min(below_interrupt_range(page.address)));
     Some(())

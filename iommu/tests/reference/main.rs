@@ -10,6 +10,8 @@
 
 mod ats;
 mod bits;
+mod cached;
+mod caches;
 mod capability;
 mod dispatch;
 mod fault;
@@ -24,5 +26,6 @@ mod queues;
 mod rig;
 mod scalable;
 mod second_stage;
+mod sequences;
 mod trace;
 mod walks;

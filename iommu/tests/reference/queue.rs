@@ -48,6 +48,14 @@ pub struct Pages {
     pub leaves_only: bool,
 }
 
+impl Pages {
+    /// Whether one of the pages is in the region of 2^`shift` bytes at `address`, or the other way round.
+    pub fn touch(&self, address: u64, shift: u32) -> bool {
+        let shift = shift.max(12 + self.mask as u32);
+        shift > 63 || (self.address ^ address) >> shift == 0
+    }
+}
+
 /// Which PASID table entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasidScope {

@@ -81,6 +81,15 @@ impl Rig {
         assert_eq!(self.read32(GSTS), TE | SRTP, "TES and RTPS");
     }
 
+    /// Clears every fault record, and what FSTS_REG holds besides.
+    pub fn clear_faults(&self) {
+        for index in 0..self.caps.fault_record_count() {
+            self.write64(self.caps.fault_records() + 16 * index + 8, 1 << 63);
+        }
+        self.write32(FSTS, self.read32(FSTS));
+        assert_eq!(self.read32(FSTS) & 0xFF, 0, "no fault is left");
+    }
+
     pub fn world(&self) -> World<'_> {
         World { memory: &self.memory, caps: &self.caps }
     }
@@ -129,7 +138,7 @@ impl Rig {
     }
 }
 
-fn answers(answer: &Answer, result: Result<(u64, u64), u8>, length: u64) -> bool {
+pub fn answers(answer: &Answer, result: Result<(u64, u64), u8>, length: u64) -> bool {
     match (*answer, result) {
         (Answer::Reaches { address, at_most }, Ok((at, bytes))) => {
             at == address && bytes <= length.min(at_most) && (bytes > 0 || length == 0)
@@ -140,7 +149,7 @@ fn answers(answer: &Answer, result: Result<(u64, u64), u8>, length: u64) -> bool
     }
 }
 
-fn expected_records(answer: &Answer, request: &Request, address: u64) -> Vec<Record> {
+pub fn expected_records(answer: &Answer, request: &Request, address: u64) -> Vec<Record> {
     match *answer {
         Answer::Blocked { reason, recorded: true } if (0x20..0x2A).contains(&reason) => {
             vec![Record::of_interrupt(request.source.0, 0, reason)]

@@ -5,6 +5,7 @@ use iommu::Request;
 use super::bits::{below_interrupt_range, bit, field, in_interrupt_range, mask};
 use super::capability::Caps;
 use super::first_stage::{self, Demand};
+use super::memory::Tag;
 use super::second_stage::{self, Need, SCALABLE, World, levels};
 use super::trace::Trace;
 
@@ -53,32 +54,63 @@ pub fn judge(
         trace.deny(&[0x87]);
     }
     let context = context(world, trace, root, request.source.0)?;
-    let mut reasons = Vec::new();
-    if device_tlb && !context.device_tlb {
-        reasons.push(0x44);
-    }
-    if let Some(pasid) = request.pasid {
-        let mut of_pasid = Vec::new();
-        if !context.pasids {
-            of_pasid.push(0x45);
-        }
-        if u64::from(pasid.0) > context.limit {
-            of_pasid.push(0x46);
-        }
-        if request.translated {
-            // Nothing depends on the PASID of a translated request.
-            trace.may_fault(&of_pasid);
-        } else {
-            reasons.extend(of_pasid);
-        }
-    }
-    trace.stop_for(&reasons)?;
+    context.accept(trace, request, device_tlb)?;
     if request.translated {
         return identity(world, trace, address, true);
     }
-    let pasid = request.pasid.map_or(context.rid_pasid, |pasid| u64::from(pasid.0));
+    let pasid = context.pasid_of(request);
     let entry = pasid_entry(world, trace, &context, pasid)?;
-    translate(world, trace, &context, &entry, request, address, length)
+    let rights = context.rights_of(request);
+    entry.accept(trace, request, rights)?;
+    entry.translate(world, trace, entry.tag(pasid), request, rights, (address, length))
+}
+
+/// With which rights a request asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    supervisor: bool,
+    execute: bool,
+}
+
+impl Context {
+    /// The PASID of a request, with RID_PASID for one that has none.
+    pub fn pasid_of(&self, request: &Request) -> u64 {
+        request.pasid.map_or(self.rid_pasid, |pasid| u64::from(pasid.0))
+    }
+
+    /// Privilege of a request, with RID_PRIV for one without PASID.
+    pub fn rights_of(&self, request: &Request) -> Rights {
+        let with_pasid = request.pasid.is_some();
+        Rights {
+            supervisor: if with_pasid { request.privileged } else { self.rid_privileged },
+            execute: with_pasid && request.execute,
+        }
+    }
+
+    /// Whether the entry lets a request be made; `device_tlb` if only a device with translations of its own
+    /// makes it.
+    pub fn accept(&self, trace: &mut Trace, request: &Request, device_tlb: bool) -> Option<()> {
+        let mut reasons = Vec::new();
+        if device_tlb && !self.device_tlb {
+            reasons.push(0x44);
+        }
+        if let Some(pasid) = request.pasid {
+            let mut of_pasid = Vec::new();
+            if !self.pasids {
+                of_pasid.push(0x45);
+            }
+            if u64::from(pasid.0) > self.limit {
+                of_pasid.push(0x46);
+            }
+            if request.translated {
+                // Nothing depends on the PASID of a translated request.
+                trace.may_fault(&of_pasid);
+            } else {
+                reasons.extend(of_pasid);
+            }
+        }
+        trace.stop_for(&reasons)
+    }
 }
 
 /// Finds the context entry of `source`.
@@ -185,6 +217,17 @@ impl PasidEntry {
         field(self.0[0], 8, 6)
     }
 
+    /// DID.
+    pub fn domain(&self) -> u16 {
+        field(self.0[1], 15, 0) as u16
+    }
+
+    /// What translations of the entry are tagged with (§6.2.4).
+    pub fn tag(&self, pasid: u64) -> Tag {
+        let pasid = (self.kind() != SECOND_STAGE).then_some(pasid as u32);
+        Tag { domain: self.domain(), pasid, nested: self.kind() == NESTED }
+    }
+
     /// Reserved bits: those of fields whose capability is missing too, whatever the type of translation. AW
     /// alone is no such field, since software writes it into every entry.
     fn reserved(&self, caps: &Caps) -> bool {
@@ -237,68 +280,71 @@ impl PasidEntry {
         bit(self.0[1], 23)
     }
 
+    /// SRE, ERE.
+    pub fn accept(&self, trace: &mut Trace, request: &Request, rights: Rights) -> Option<()> {
+        let mut refused = Vec::new();
+        if rights.execute && !bit(self.0[2], 1) {
+            refused.push(0x5C);
+        }
+        if rights.supervisor && !bit(self.0[2], 0) {
+            refused.push(0x5D);
+        }
+        // Entries of other types ignore the fields of first-stage ones, and whether SRE and ERE are among
+        // these is open; so is whether they hold for RID_PRIV.
+        if matches!(self.kind(), FIRST_STAGE | NESTED) && request.pasid.is_some() {
+            return trace.stop_for(&refused);
+        }
+        trace.may_fault(&refused);
+        Some(())
+    }
+
+    /// Takes a request on.
+    pub fn translate(
+        &self,
+        world: World,
+        trace: &mut Trace,
+        tag: Tag,
+        request: &Request,
+        rights: Rights,
+        (address, length): (u64, u64),
+    ) -> Option<()> {
+        let page = match self.kind() {
+            PASS_THROUGH => return identity(world, trace, address, request.pasid.is_some()),
+            SECOND_STAGE => {
+                let need = Need::of(request.access, length, rights.execute, world.caps);
+                second_stage::walk(world, trace, &self.second_stage(), &SCALABLE, need, address)?
+            }
+            _ => {
+                let Rights { supervisor, execute } = rights;
+                let demand = Demand { access: request.access, length, supervisor, execute };
+                first_stage::walk(world, trace, &self.first_stage(tag), demand, address)?
+            }
+        };
+        trace.reach(page.address, page.rest().min(below_interrupt_range(page.address)));
+        Some(())
+    }
+
     fn second_stage(&self) -> second_stage::Tables {
         second_stage::Tables {
             base: self.0[0] & mask(63, 12),
             levels: levels(field(self.0[0], 4, 2)),
+            domain: self.domain(),
             marks: bit(self.0[0], 9),
             snoops: self.snoops(),
         }
     }
 
-    fn first_stage(&self) -> first_stage::Tables {
+    fn first_stage(&self, tag: Tag) -> first_stage::Tables {
         first_stage::Tables {
             base: self.0[2] & mask(63, 12),
             levels: 4 + field(self.0[2], 3, 2) as u32,
+            tag,
             write_protect: bit(self.0[2], 4),
             extended_accessed: bit(self.0[2], 7),
             snoops: self.snoops(),
             second_stage: (self.kind() == NESTED).then(|| self.second_stage()),
         }
     }
-}
-
-/// Takes a request on from its PASID table entry.
-pub fn translate(
-    world: World,
-    trace: &mut Trace,
-    context: &Context,
-    entry: &PasidEntry,
-    request: &Request,
-    address: u64,
-    length: u64,
-) -> Option<()> {
-    let with_pasid = request.pasid.is_some();
-    let supervisor = if with_pasid { request.privileged } else { context.rid_privileged };
-    let execute = with_pasid && request.execute;
-    let mut refused = Vec::new();
-    if execute && !bit(entry.0[2], 1) {
-        refused.push(0x5C);
-    }
-    if supervisor && !bit(entry.0[2], 0) {
-        refused.push(0x5D);
-    }
-    // Entries of other types ignore the fields of first-stage ones, and whether SRE and ERE are among these
-    // is open; so is whether they hold for RID_PRIV.
-    let first_stage = matches!(entry.kind(), FIRST_STAGE | NESTED);
-    if first_stage && with_pasid {
-        trace.stop_for(&refused)?;
-    } else {
-        trace.may_fault(&refused);
-    }
-    let page = match entry.kind() {
-        PASS_THROUGH => return identity(world, trace, address, with_pasid),
-        SECOND_STAGE => {
-            let need = Need::of(request.access, length, world.caps);
-            second_stage::walk(world, trace, &entry.second_stage(), &SCALABLE, need, address)?
-        }
-        _ => {
-            let demand = Demand { access: request.access, length, supervisor, execute };
-            first_stage::walk(world, trace, &entry.first_stage(), demand, address)?
-        }
-    };
-    trace.reach(page.address, page.rest().min(below_interrupt_range(page.address)));
-    Some(())
 }
 
 /// A request whose address is that of memory (§3.9).

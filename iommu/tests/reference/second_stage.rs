@@ -5,13 +5,13 @@ use iommu::Access;
 
 use super::bits::{field, in_interrupt_range, mask};
 use super::capability::Caps;
-use super::memory::Memory;
+use super::memory::{Step, Tag, Words};
 use super::trace::Trace;
 
 /// What the model looks at.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
-    pub memory: &'a Memory,
+    pub memory: &'a dyn Words,
     pub caps: &'a Caps,
 }
 
@@ -27,9 +27,9 @@ pub struct Need {
 impl Need {
     pub const READ: Self = Self { read: true, write: false, any: false };
 
-    /// What an access of `length` bytes needs.
-    pub fn of(access: Access, length: u64, caps: &Caps) -> Self {
-        let any = access == Access::Read && length == 0 && caps.zero_length_reads();
+    /// What an access of `length` bytes needs. To be executed, a page has to be readable in any case.
+    pub fn of(access: Access, length: u64, execute: bool, caps: &Caps) -> Self {
+        let any = access == Access::Read && length == 0 && !execute && caps.zero_length_reads();
         Self { read: access != Access::Write && !any, write: access != Access::Read, any }
     }
 }
@@ -94,15 +94,24 @@ const SNP: u64 = 1 << 11;
 const TM: u64 = 1 << 62;
 
 /// A tree of tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tables {
     /// SSPTPTR.
     pub base: u64,
     pub levels: u32,
+    /// DID.
+    pub domain: u16,
     /// SSADE.
     pub marks: bool,
     /// PWSNP: accessed and dirty bits can be set.
     pub snoops: bool,
+}
+
+impl Tables {
+    /// What the translations are tagged with (§6.2.4).
+    pub fn tag(&self) -> Tag {
+        Tag { domain: self.domain, pasid: None, nested: false }
+    }
 }
 
 /// A page found.
@@ -144,6 +153,7 @@ pub fn walk(
     need: Need,
     input: u64,
 ) -> Option<Page> {
+    let tables = &world.memory.second_stage(*tables, input);
     let width = world.caps.guest_width().min(9 * tables.levels + 12);
     if input & mask(63, width) != 0 {
         return trace.stop(&[reasons.limit]);
@@ -151,7 +161,7 @@ pub fn walk(
     let (mut base, mut rights, mut denied) = (tables.base, R | W, false);
     for level in (1..=tables.levels).rev() {
         let at = entry_address(base, input, level);
-        let Some(entry) = world.memory.read(at) else {
+        let Some(entry) = world.memory.entry(at, Step { tag: tables.tag(), input, level }) else {
             return trace.stop(&[if level == tables.levels { reasons.top } else { reasons.entry }]);
         };
         if entry & (R | W) == 0 {

@@ -7,6 +7,13 @@ use super::fault::is_qualified;
 /// Bits set in words of memory, by address of the word.
 pub type Marks = BTreeMap<u64, u64>;
 
+/// Adds `marks` to others.
+pub fn merge(into: &mut Marks, marks: &Marks) {
+    for (address, bits) in marks {
+        *into.entry(*address).or_default() |= bits;
+    }
+}
+
 /// How a request may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

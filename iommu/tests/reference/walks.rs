@@ -19,6 +19,12 @@ pub fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_global_rejects: u32::MAX, ..ProptestConfig::default() }
 }
 
+/// Fewer cases, since each of them is many requests.
+pub fn config_of_sequences() -> ProptestConfig {
+    let config = config();
+    ProptestConfig { cases: config.cases.div_ceil(4), max_shrink_iters: 300, ..config }
+}
+
 /// Puts plain tables of so many words through `check`, every bit turned around, one at a time.
 pub fn for_each_bit(words: usize, check: impl Fn(u8, Access, Seasoning) -> Result<(), TestCaseError>) {
     for (word, bit) in (0..words).flat_map(|word| (0..64).map(move |bit| (word, bit))) {

@@ -2,6 +2,7 @@
 
 use super::{Builder, rarely};
 use crate::bits::{field, mask};
+use crate::memory::Words;
 
 /// Where a page of some size leads.
 #[derive(Clone, Copy, Debug)]
