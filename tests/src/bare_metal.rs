@@ -71,6 +71,8 @@ impl Case {
                 let stage = if name.starts_with("first_") { "first-stage" } else { "second-stage" };
                 ("128M", format!("{DEVICES} --iommu-profile {stage}"))
             }
+            ("posting", "not_offered") => ("128M", DEVICES.into()),
+            ("posting", _) => ("128M", format!("{DEVICES} --iommu-features +posted-interrupts")),
             ("smp", _) => ("128M", format!("{DEVICES} --cpus 3")),
             ("virtio", "read_only") => ("128M", "--device virtio-blk,path={disk},readonly=on".into()),
             ("virtio", _) => ("128M", "--device virtio-blk,path={disk}".into()),

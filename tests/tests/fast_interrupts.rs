@@ -1,4 +1,4 @@
-//! Interrupts through the remapping unit, from MSI and from the IOAPIC.
+//! Interrupts through the remapping unit, from MSI and from the IOAPIC, remapped and posted.
 //!
 //! Each test is a case of a bare-metal guest in `tests/guests`.
 
@@ -13,4 +13,9 @@ fast::cases!(interrupts:
 fast::cases!(ioapic:
     identity edge edge_remapped level level_of_a_driver level_remapped entry_changes
     blocked_level_is_not_lost wire_disabled
+);
+
+fast::cases!(posting:
+    posted_and_notified notified_once suppressed short_destinations sent_by_dma reserved_bits
+    hostile_addresses wrong_source format_changes nothing_is_lost not_offered
 );

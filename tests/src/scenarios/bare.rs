@@ -8,7 +8,7 @@ use crate::guest::quoted;
 use crate::scenario::{Scenario, Session};
 
 /// Every guest; a scenario each.
-const GUESTS: [&str; 17] = [
+const GUESTS: [&str; 18] = [
     "hello",
     "pci",
     "timers",
@@ -19,6 +19,7 @@ const GUESTS: [&str; 17] = [
     "invalidation",
     "faults",
     "interrupts",
+    "posting",
     "ioapic",
     "hostile",
     "probe",
