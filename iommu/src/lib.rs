@@ -1,9 +1,15 @@
-//! Intel VT-d, whole and alone: registers, tables, translation, caches, invalidation, faults, interrupt
-//! remapping, and the shadow of a guest's tables for devices whose DMA the host's IOMMU carries out.
+//! Intel VT-d, whole and alone: registers, tables of legacy and of scalable mode, translation, caches,
+//! invalidation, faults, translation services and page requests, interrupt remapping and posting, counters, and the
+//! shadow of a guest's tables for devices whose DMA the host's IOMMU carries out.
 //!
-//! The crate knows no hypervisor, no VFIO and no file descriptor. What it needs of its surroundings are
-//! three small traits: [`TableMemory`], [`Platform`] and [`HostMapper`]. Section numbers are those of the
-//! Intel VT-d architecture specification, revision 4.
+//! A [`Unit`] has the [`Capabilities`] that a [`Profile`] names. The crate knows no hypervisor, no VFIO and no file
+//! descriptor. What a unit needs of its surroundings are small traits: [`TableMemory`], which everything made of
+//! `vm-memory` has, and [`Platform`]; [`DeviceTlb`] for devices that hold translations; [`AssignedFunction`] and
+//! [`HostMapper`] for functions of the host. Section numbers are those of the Intel VT-d architecture specification,
+//! revision 4.
+//!
+//! A guest may write anything anywhere at any time. Nothing that it writes makes a unit panic, and what it makes the
+//! unit do is bounded; the README says by what.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl fmt::Display for Either<'_> {
 /// ```
 /// use iommu::{Capabilities, Feature, Profile};
 ///
-/// let wanted = Capabilities::builder(Profile::Full, 48).without(Feature::Queue);
+/// let wanted = Capabilities::builder(Profile::Legacy, 48).without(Feature::Queue);
 /// assert_eq!(wanted.build().unwrap_err().to_string(), "ECAP.IR needs ECAP.QI");
 /// ```
 #[derive(Clone, Copy, Debug)]

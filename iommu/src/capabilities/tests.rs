@@ -68,3 +68,25 @@ fn snoop_control_that_is_not_offered_makes_its_bit_reserved() {
     assert!(snooped.target(Level::PAGE, &Capabilities::legacy(48)).is_ok());
     assert!(snooped.target(Level::PAGE, &capabilities).is_err());
 }
+
+#[test]
+fn the_readme_says_what_each_profile_has() {
+    const README: &str = include_str!("../../README.md");
+    let profiles = [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Full];
+    for feature in Feature::ALL {
+        let cells = profiles.map(|profile| {
+            match [48, 57].map(|width| Capabilities::new(profile, width).has(*feature)) {
+                [true, _] => "yes",
+                [false, true] => "57 bits",
+                [false, false] => "",
+            }
+        });
+        let row = format!("| `{feature}` | {} | {} |\n", feature.bit(), cells.join(" | "));
+        assert!(README.contains(&row), "the README lacks: {row}");
+    }
+    for profile in profiles {
+        let row = format!("| {} |\n", Capabilities::new(profile, 48).fault_records());
+        let line = README.split_inclusive('\n').find(|line| line.starts_with(&format!("| `{profile:?}` | ")));
+        assert!(line.is_some_and(|line| line.ends_with(&row)), "{profile:?} has{row}");
+    }
+}
