@@ -10,6 +10,7 @@ mod order;
 mod paths;
 mod peer;
 mod refusals;
+mod sleep;
 mod stray;
 mod sva;
 mod tables;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Session> {
         modes::session(),
         modes::newest(),
         sva::session(),
+        sleep::session(),
         tables::session(),
         nvme::session(),
         stray::session(),

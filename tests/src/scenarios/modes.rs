@@ -5,8 +5,8 @@ use crate::guest::{Emulated, Guest};
 use crate::parts::Kernel;
 use crate::scenario::{Scenario, Session};
 
-/// The disk's content: 16 MiB of one line.
-const IMAGE: &str = "yes portcullis | head -c 16777216 >/run/disk.img";
+/// The disk's content: 4 MiB of one line.
+const IMAGE: &str = "yes portcullis | head -c 4194304 >/run/disk.img";
 
 /// Says which tables the unit uses (RTADDR_REG, its field TTM) and how the disk's group is treated; reads the
 /// disk through the kernel's own mappings and writes a piece; then drives `edu` and `probe` through a user's.
@@ -16,7 +16,7 @@ root=$(devmem $((unit + 0x20)) 64)
 case $(( (root >> 10) & 3 )) in 0) echo '@@ tables: legacy';; 1) echo '@@ tables: scalable';; esac
 disk=$(readlink -f /sys/block/vda/device/../iommu_group)
 echo \"@@ treated as $(cat $disk/type)\"
-yes portcullis | head -c 16777216 >/tmp/expected
+yes portcullis | head -c 4194304 >/tmp/expected
 dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | cmp - /tmp/expected && echo '@@ the disk is the image'
 dd if=/dev/vda bs=4k count=500 iflag=direct of=/dev/null 2>/dev/null || exit 1
 dd if=/tmp/expected of=/dev/vda bs=64k count=4 conv=notrunc,fsync 2>/dev/null || exit 1
