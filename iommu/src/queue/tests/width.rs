@@ -58,6 +58,29 @@ fn a_mode_taken_into_use_later_counts_from_then_on() {
     assert_eq!((status(&machine), error(&machine)), (2, None));
 }
 
+/// Software that enters another mode replaces its queue, with the old one still on when the mode changes.
+#[test]
+fn a_queue_that_does_not_fit_the_mode_is_no_error_while_it_is_empty() {
+    for table_mode in [1, 2] {
+        let machine = Machine::with(FULL);
+        machine.enable_queue();
+        machine.submit(&[wait_status(STATUS, 1)]);
+        machine.set_table_mode(table_mode);
+        machine.command(Global::empty(), Global::QUEUE);
+        assert_eq!((error(&machine), machine.status().contains(Global::QUEUE)), (None, false));
+        machine.set_table_mode(1);
+        machine.enable_wide_queue();
+        machine.submit_wide(&[wait_status(STATUS, 2)]);
+        assert_eq!((error(&machine), status(&machine)), (None, 2));
+    }
+    // A tail of old that is none of the new queue is an error as soon as that is on.
+    let machine = Machine::with(FULL);
+    machine.write(IQT, 0x10);
+    machine.write_u64(IQA, machine.queue | 1 << 11);
+    machine.command(Global::QUEUE, Global::empty());
+    assert_eq!(error(&machine), Some(6));
+}
+
 #[test]
 fn without_wide_descriptors_their_bit_reads_0() {
     for (capabilities, expected) in [
