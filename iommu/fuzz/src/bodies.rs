@@ -2,8 +2,28 @@
 
 use iommu::{Blocked, MsiMessage, Outcome};
 
-use super::machine::{FSTS, GCMD, GSTS, IQA, IQH, IQT, IRTA, Machine, PQA, PQH, RTADDR};
+use super::machine::{ECMD, FSTS, GCMD, GSTS, IQA, IQH, IQT, IRTA, Machine, PQA, PQH, RTADDR};
 use super::script::Script;
+
+/// Registers that make something happen, or say where.
+const PLACES: [u64; 16] = [
+    GCMD,
+    RTADDR,
+    IQT,
+    IQA,
+    IRTA,
+    FSTS,
+    0x38,
+    PQA,
+    ECMD,
+    ECMD + 4,
+    0x324,
+    0x328,
+    0x2000,
+    0x2008,
+    0x2F08,
+    0x4000,
+];
 
 /// Any registers written in any size, with requests and interrupts between.
 pub fn registers(data: &[u8]) {
@@ -22,7 +42,7 @@ pub(crate) fn step(machine: &Machine, script: &mut Script<'_>) {
         0 => u64::from(script.byte()),
         1 => u64::from(script.byte()) * 4,
         2 => u64::from(script.half()),
-        _ => [GCMD, RTADDR, IQT, IQA, IRTA, FSTS, 0x38, PQA][usize::from(script.byte() & 7)],
+        _ => PLACES[usize::from(script.byte()) % PLACES.len()],
     };
     match kind >> 2 & 15 {
         0..3 => machine.set32(offset, script.entry() as u32),

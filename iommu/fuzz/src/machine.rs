@@ -29,6 +29,7 @@ pub(crate) const IRTA: u64 = 0xB8;
 pub(crate) const PQH: u64 = 0xC0;
 pub(crate) const PQT: u64 = 0xC8;
 pub(crate) const PQA: u64 = 0xD0;
+pub(crate) const ECMD: u64 = 0x400;
 
 /// What no profile has by itself.
 const EXTRAS: [Feature; 3] = [Feature::NoWrite, Feature::CachingMode, Feature::PostedInterrupts];

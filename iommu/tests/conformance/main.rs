@@ -5,6 +5,7 @@
 //! prints them beside `sections.txt`, which lists every section of these chapters, and for one without a test
 //! says why it has none.
 
+mod s11_counters;
 mod s11_more_registers;
 mod s11_registers;
 mod s3_dma_remapping;
@@ -13,6 +14,7 @@ mod s3_nested;
 mod s3_scalable_mode;
 mod s4_ats;
 mod s5_interrupts;
+mod s5_posting;
 mod s6_caches;
 mod s6_invalidation;
 mod s6_pasid_caches;

@@ -371,9 +371,17 @@ impl Bench {
     }
 
     pub(crate) fn interrupt_as(&self, source: SourceId, address: u64, data: u32) -> Result<MsiMessage, u8> {
-        match self.unit.remap(source, MsiMessage { address, data }, |message| message) {
-            Ok(message) => Ok(message.expect("Nothing is posted here")),
-            Err(Blocked { reason }) => Err(reason),
-        }
+        self.post_as(source, address, data).map(|message| message.expect("Nothing is posted here"))
+    }
+
+    /// The same; none if it is posted and software is not notified.
+    pub(crate) fn post_as(
+        &self,
+        source: SourceId,
+        address: u64,
+        data: u32,
+    ) -> Result<Option<MsiMessage>, u8> {
+        let request = MsiMessage { address, data };
+        self.unit.remap(source, request, |message| message).map_err(|Blocked { reason }| reason)
     }
 }
