@@ -81,6 +81,7 @@
 //! - What was left for later never happens: `stop-drops-the-rest`.
 //! - A domain that the unit cannot tell from another is taken: `domain-beyond-width-accepted`.
 //! - Page requests are lost, or told too early: `page-requests-overwritten`, `page-request-drain-skipped`.
+//! - The completion event comes before the status of the same wait: `event-before-status`.
 //!
 //! Faults:
 //! - A record lacks the function's number, the status the record's index, the record the interrupt's index:
@@ -104,7 +105,22 @@
 //! - A pending interrupt is lost when it is unmasked: `msix-pending-lost`, `held-signal-lost`.
 //! - A level that is still asserted is not sent again after its end: `level-not-sent-again`.
 //!
+//! Posting:
+//! - Software is notified too often, or in spite of itself: `notified-twice`, `suppression-ignored`,
+//!   `outstanding-not-noted`.
+//! - A descriptor is another, or has reserved bits set, or the unit does not post: `descriptor-cut-short`,
+//!   `descriptor-bits-accepted`, `posting-unasked`.
+//! - A function posts the interrupts of another: `posted-source-unchecked`.
+//!
+//! Counters and state:
+//! - Counters count what they should not: `frozen-counters-count`, `filters-ignored`, `counter-number-unchecked`.
+//! - An overflow is told too often, or forgotten: `overflow-told-each-time`, `overflow-status-overwritten`.
+//! - A state is believed that contradicts itself: `state-registers-believed`, `state-modes-believed`,
+//!   `state-head-believed`, `state-regions-believed`.
+//!
 //! The shadow of the guest's tables:
+//! - Tables of scalable mode are followed by the wrong entry, or although nobody could mark them:
+//!   `pasid-entry-replaced-unnoticed`, `marked-table-followed`.
 //! - A flush unmaps everything first, and unrelated DMA fails: `flush-unmaps-all`.
 //! - A large page is split or merged by unmapping a part of it: `split-unmapped-in-part`, `split-loses-rest`.
 //! - What one descriptor did not bring becomes one mapping, and can only go as one: `flush-coalesces`.
@@ -131,9 +147,11 @@
 //! bus master holds guest RAM and nothing else; the test a_translation_that_ends_outside_of_ram_reaches_nothing
 //! shows it.
 
+mod counters;
 mod devices;
 mod faults;
 mod interrupts;
+mod posting;
 mod protected;
 mod queue;
 mod requests;
@@ -200,6 +218,8 @@ pub fn all() -> Vec<Mutant> {
         queue::ALL,
         faults::ALL,
         interrupts::ALL,
+        posting::ALL,
+        counters::ALL,
         shadow::ALL,
         devices::ALL,
     ]
