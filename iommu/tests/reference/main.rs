@@ -13,6 +13,8 @@ mod bits;
 mod cached;
 mod caches;
 mod capability;
+mod device;
+mod devices;
 mod dispatch;
 mod event;
 mod fault;
