@@ -109,7 +109,6 @@ struct Sequence<'a> {
     case: &'a Case,
     rig: Rig,
     devices: Vec<Arc<Device>>,
-    queue: u64,
     status: u64,
     /// What every device should have been told by now, and how many invalidations that were.
     told: Vec<Vec<Message>>,
@@ -150,7 +149,7 @@ impl<'a> Sequence<'a> {
         rig.write64(IQA, queue | 1 << 11);
         rig.command(0, QIE);
         let told = vec![Vec::new(); SOURCES.len()];
-        Self { case, rig, devices, queue, status, told, answered: vec![0; SOURCES.len()], next: 0 }
+        Self { case, rig, devices, status, told, answered: vec![0; SOURCES.len()], next: 0 }
     }
 
     /// Expects what the unit does up to the next error, or to the end.
