@@ -125,10 +125,9 @@ impl<M: TableMemory + 'static> Unit<M> {
     fn store(&self, queue: u64, tail: u64, descriptor: [u64; 4]) -> bool {
         let words = descriptor.into_iter().flat_map(|word| [word as u32, (word >> 32) as u32]);
         let Some(address) = queue.checked_add(tail) else { return false };
-        (address..)
-            .step_by(4)
-            .zip(words)
-            .all(|(address, word)| self.memory.write_u32(GuestAddress(address), word).is_ok())
+        // A descriptor is aligned to its size.
+        let places = (0..SIZE).step_by(4).map(|offset| GuestAddress(address | offset));
+        places.zip(words).all(|(place, word)| self.memory.write_u32(place, word).is_ok())
     }
 }
 

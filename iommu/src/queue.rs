@@ -217,8 +217,9 @@ impl<M: TableMemory + 'static> Unit<M> {
     fn fetch(&self, ring: Ring) -> Option<Raw> {
         let start = ring.base.0.checked_add(ring.head)?;
         let mut raw = Raw::default();
-        for (address, word) in (start..).step_by(8).zip(raw.iter_mut().take(ring.width as usize / 8)) {
-            *word = self.memory.read_u64(GuestAddress(address)).ok()?;
+        // A descriptor is aligned to its size.
+        for (offset, word) in (0..ring.width).step_by(8).zip(&mut raw) {
+            *word = self.memory.read_u64(GuestAddress(start | offset)).ok()?;
         }
         Some(raw)
     }
