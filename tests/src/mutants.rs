@@ -82,6 +82,14 @@
 //! - A domain that the unit cannot tell from another is taken: `domain-beyond-width-accepted`.
 //! - Page requests are lost, or told too early: `page-requests-overwritten`, `page-request-drain-skipped`.
 //! - The completion event comes before the status of the same wait: `event-before-status`.
+//! - Page requests are written where no queue is: `page-requests-around-the-end`.
+//! - What the unit cannot do can be switched on all the same: `registers-without-feature`, `commands-without-feature`.
+//!
+//! Saving and restoring:
+//! - What was there before shows through: `restored-unit-remembers`, `restored-routes-stay`.
+//! - What was going on does not go on: `restored-ring-begins-anew`, `restored-queue-stands-still`,
+//!   `silent-device-forgotten`.
+//! - Bytes are believed: `damaged-state-accepted`.
 //!
 //! Faults:
 //! - A record lacks the function's number, the status the record's index, the record the interrupt's index:
@@ -162,6 +170,7 @@ mod scalable;
 mod scratch;
 mod shadow;
 mod stages;
+mod state;
 #[cfg(test)]
 mod tests;
 mod translation;
@@ -219,6 +228,7 @@ pub fn all() -> Vec<Mutant> {
         requests::ALL,
         protected::ALL,
         queue::ALL,
+        state::ALL,
         faults::ALL,
         interrupts::ALL,
         posting::ALL,

@@ -43,6 +43,27 @@ fn the_root_table_changes_only_when_it_is_taken_into_use() {
 }
 
 #[test]
+fn a_table_taken_into_use_again_is_read_anew() {
+    let (machine, table) = Machine::translating();
+    machine.map(table, 0x1000, DATA | RW);
+    machine.enable_interrupts(false);
+    machine.interrupt_entry(3, [1 | 0x41 << 16, 0]);
+    let request = MsiMessage { address: 0xFEE0_0010 | 3 << 5, data: 0 };
+    let seen = || {
+        let vector = machine.remap(SOURCE, request).unwrap().unwrap().data & 0xFF;
+        (machine.translate(0x1000, Access::Read).unwrap(), vector)
+    };
+    assert_eq!(seen(), (DATA, 0x41));
+    machine.map(table, 0x1000, (DATA + 0x1000) | RW);
+    machine.interrupt_entry(3, [1 | 0x42 << 16, 0]);
+    assert_eq!(seen(), (DATA, 0x41), "that is remembered");
+    machine.command(Global::INTERRUPT_POINTER, Global::empty());
+    assert_eq!(seen(), (DATA, 0x42));
+    machine.command(Global::ROOT_POINTER, Global::empty());
+    assert_eq!(seen(), (DATA + 0x1000, 0x42));
+}
+
+#[test]
 fn switching_translation_off_and_on_takes_effect_at_once() {
     let (machine, _) = Machine::translating();
     assert_eq!(machine.translate(0x1000, Access::Write), Err(0x05));

@@ -14,7 +14,7 @@ use crate::spec::registers::{
 };
 use crate::testing::descriptor::wait_interrupt;
 use crate::testing::scalable::{DEVICE_TLB, P, PAGE_REQUESTS, SECOND_STAGE, WIDTH_48};
-use crate::testing::{DATA, Machine, RW, SOURCE};
+use crate::testing::{DATA, Machine, RW, SOURCE, Sent};
 use crate::{Access, Iova, PageRequest, Profile};
 
 /// Another unit over the memory of `machine`, in the state of the first.
@@ -55,6 +55,24 @@ fn a_moved_unit_translates_and_remaps_as_before() {
     machine.context(SOURCE, [0, 0]);
     assert_eq!(machine.translate(0x1000, Access::Read), Ok(DATA));
     assert_eq!(moved(&machine).translate(0x1000, Access::Read), Err(0x02));
+}
+
+#[test]
+fn a_unit_that_takes_a_state_up_forgets_what_it_remembered() {
+    let machine = busy();
+    machine.interrupt_entry(3, [1 | 0x41 << 16, 0]);
+    let request = crate::MsiMessage { address: 0xFEE0_0010 | 3 << 5, data: 0 };
+    let vector = || machine.remap(SOURCE, request).unwrap().unwrap().data & 0xFF;
+    let state = machine.unit.save();
+    assert_eq!((machine.translate(0x1000, Access::Read), vector()), (Ok(DATA), 0x41));
+    machine.context(SOURCE, [0, 0]);
+    machine.interrupt_entry(3, [1 | 0x42 << 16, 0]);
+    assert_eq!((machine.translate(0x1000, Access::Read), vector()), (Ok(DATA), 0x41));
+    machine.platform.take();
+    assert_eq!(machine.unit.restore(&state), Ok(()));
+    assert_eq!((machine.translate(0x1000, Access::Read), vector()), (Err(0x02), 0x42));
+    let sent = machine.platform.take();
+    assert!(sent.contains(&Sent::EntriesChanged(EntryRange::All)), "{sent:?}: routes are to be made anew");
 }
 
 #[test]
