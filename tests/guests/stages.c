@@ -17,7 +17,6 @@ enum {
     BAD_PASID_ENTRY = 0x5B,
     SS_RESERVED = 0x7A,
     SCALABLE_BEYOND_WIDTH = 0x84,
-    SCALABLE_INTERRUPT_RANGE = 0x87,
 };
 
 static struct edu edu;
