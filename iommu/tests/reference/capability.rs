@@ -28,6 +28,7 @@ flags! {
     page_selective: cap 39,
     srtp_invalidates: cap 63,
     first_stage_1g: cap 56,
+    posted_interrupts: cap 59,
     first_stage_5_levels: cap 60,
     device_tlb: ecap 2,
     interrupt_remapping: ecap 3,

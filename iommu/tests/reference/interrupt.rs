@@ -30,6 +30,9 @@ pub enum Verdict {
     Unchanged,
     /// It is delivered as the entry says.
     Remapped(MsiMessage),
+    /// It becomes a bit of a posted-interrupt descriptor: the changes of words, by address, and the message
+    /// that tells of it.
+    Posted { changes: [(u64, u64); 2], notification: Option<MsiMessage> },
     /// It is blocked.
     Blocked {
         reason: u8,
@@ -74,13 +77,20 @@ pub fn judge(world: World, unit: &Remapping, source: u16, message: MsiMessage) -
     if !bit(low, 0) {
         return blocked(0x22, recorded, known);
     }
-    if entry.is_invalid(unit.extended(world)) {
+    let posted = bit(low, 15) && world.caps.posted_interrupts();
+    if if posted { entry.is_invalid_posted() } else { entry.is_invalid(unit.extended(world)) } {
         return blocked(0x24, recorded, known);
     }
     if !entry.accepts(source) {
         return blocked(0x26, recorded, known);
     }
-    Verdict::Remapped(entry.message(unit.extended(world)))
+    if !posted {
+        return Verdict::Remapped(entry.message(unit.extended(world)));
+    }
+    match entry.post(world, unit.extended(world)) {
+        Ok(verdict) => verdict,
+        Err(reason) => blocked(reason, recorded, known),
+    }
 }
 
 impl Entry {
@@ -91,6 +101,40 @@ impl Entry {
             || self.high & mask(63, 20) != 0
             || matches!(field(self.low, 7, 5), 0b011 | 0b110)
             || field(self.high, 19, 18) == 3
+    }
+
+    /// The same of the posted format (§9.10).
+    fn is_invalid_posted(&self) -> bool {
+        self.low & (mask(7, 2) | mask(13, 12) | mask(37, 24)) != 0
+            || self.high & mask(31, 20) != 0
+            || field(self.high, 19, 18) == 3
+    }
+
+    /// What becomes of the descriptor (§9.11); the reason if it cannot be used.
+    fn post(&self, world: World, extended: bool) -> Result<Verdict, u8> {
+        let descriptor = field(self.low, 63, 38) << 6 | field(self.high, 63, 32) << 32;
+        let mut words = [0; 8];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = world.memory.read(descriptor + 8 * index as u64).ok_or(0x27)?;
+        }
+        let control = words[4];
+        let destination = if extended { 0 } else { mask(63, 48) | mask(39, 32) };
+        if control & (mask(15, 2) | mask(31, 24) | destination) != 0 {
+            return Err(0x28);
+        }
+        let vector = field(self.low, 23, 16);
+        let request = (descriptor + 8 * (vector / 64), 1 << (vector % 64) & !words[vector as usize / 64]);
+        let (outstanding, suppressed, urgent) = (bit(control, 0), bit(control, 1), bit(self.low, 14));
+        let notify = !outstanding && (urgent || !suppressed);
+        let id = if extended { field(control, 63, 32) } else { field(control, 47, 40) };
+        let message = MsiMessage {
+            address: 0xFEE0_0000 | (id & 0xFF) << 12 | (id >> 8) << 40,
+            data: field(control, 23, 16) as u32,
+        };
+        Ok(Verdict::Posted {
+            changes: [request, (descriptor + 32, u64::from(notify))],
+            notification: notify.then_some(message),
+        })
     }
 
     /// SVT, SQ, SID.

@@ -20,6 +20,8 @@ pub struct Asked {
     /// EIME, IRES, CFIS.
     flags: [bool; 3],
     remappable: bool,
+    /// The control word of the descriptor, if the entry is a posted one.
+    posted: Option<u64>,
     pub source: u16,
     noise: u32,
 }
@@ -37,13 +39,13 @@ pub fn asked() -> impl Strategy<Value = Asked> {
         subhandle,
         (any::<u64>(), any::<u64>()),
         flags,
-        often,
+        (often, proptest::option::of(any::<u64>())),
         source,
         any::<u32>(),
     )
-        .prop_map(|(size, index, subhandle, entry, mut flags, remappable, source, noise)| {
+        .prop_map(|(size, index, subhandle, entry, mut flags, (remappable, posted), source, noise)| {
             flags[1] |= noise & 7 != 0;
-            Asked { size, index, subhandle, entry, flags, remappable, source, noise }
+            Asked { size, index, subhandle, entry, flags, remappable, posted, source, noise }
         })
 }
 
@@ -65,6 +67,10 @@ impl Asked {
             _ => u64::from(self.source) ^ self.entry.1 & 7,
         };
         let high = sid | self.entry.1 & (mask(17, 16) | validation);
+        let (low, high) = match self.posted {
+            Some(control) => self.post(builder, control, high),
+            None => (low, high),
+        };
         if entry < 0x1_0000 {
             builder.put(table + 16 * entry, low | u64::from(self.entry.0 >> 61 == 5) << 1);
             builder.put(table + 16 * entry + 8, high);
@@ -80,5 +86,23 @@ impl Asked {
             None => MsiMessage { address, data: self.noise },
         };
         (Remapping { table, enabled, compatibility }, message)
+    }
+
+    /// Builds a posted-interrupt descriptor; gives an entry that leads to it.
+    fn post(&self, builder: &mut Builder, control: u64, high: u64) -> (u64, u64) {
+        let [extended, ..] = self.flags;
+        let descriptor = builder.page() + (self.entry.0 & mask(11, 6));
+        let destination = if extended { mask(63, 32) } else { mask(47, 40) };
+        for word in 0..8_u64 {
+            let value = match word {
+                // A few requests that stand already.
+                0..4 => 1 << (control >> 16 & 63) | 1 << (control & 63),
+                4 => control & (destination | mask(23, 16) | mask(1, 0)),
+                _ => control.rotate_left(word as u32),
+            };
+            builder.put(descriptor + 8 * word, value);
+        }
+        let low = self.entry.0 & (mask(23, 16) | 1 << 14 | mask(11, 8)) | 1 << 15 | 1;
+        (low | (descriptor & mask(31, 6)) << 32, high | descriptor & mask(63, 32))
     }
 }
