@@ -88,6 +88,7 @@ mod command;
 mod engine;
 mod pages;
 mod registers;
+mod services;
 mod translations;
 mod worker;
 
@@ -97,9 +98,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWrit
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use iommu::{
-    DeviceTlb, DeviceTlbInvalidation, DeviceTlbScope, InvalidationCompletion, PageResponse, Pasid, SourceId,
-};
+use iommu::{DeviceTlb, DeviceTlbScope, Pasid};
 use pci::{
     BAR_COUNT, Bar, BarKind, BarRange, EndpointBuilder, EndpointError, ExpressKind, Function, Identity,
 };
@@ -107,6 +106,7 @@ use pci::{
 use self::command::response_code;
 use self::pages::Pages;
 use self::registers::{Effect, Job, Registers, at, status};
+use self::services::Counters;
 use self::translations::Translations;
 use crate::BusMaster;
 use crate::emulated::EmulatedFunction;
@@ -165,16 +165,6 @@ struct Inner {
     /// Rings when a page response has come.
     answered: Condvar,
     counters: Mutex<Counters>,
-}
-
-/// What has happened since power-on or reset.
-#[derive(Clone, Copy, Default)]
-struct Counters {
-    hits: u32,
-    misses: u32,
-    page_requests: u32,
-    invalidations: u32,
-    last: Option<DeviceTlbInvalidation>,
 }
 
 struct State {
@@ -389,24 +379,9 @@ impl Inner {
         }
     }
 
-    /// What software has disabled is given up.
-    fn follow_services(&self) {
-        let services = self.function.translation_services();
-        if !services.translations {
-            self.translations().clear();
-        }
-        if services.page_requests == 0 {
-            self.pages().give_up();
-        }
-    }
-
     /// How long to wait for the answer to a page request.
     fn patience(&self) -> Duration {
         self.state().registers.patience()
-    }
-
-    fn count(&self, change: impl FnOnce(&mut Counters)) {
-        change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn translations(&self) -> RwLockWriteGuard<'_, Translations> {
@@ -423,29 +398,6 @@ impl Inner {
 
     fn buffer(&self) -> MutexGuard<'_, Box<[u8]>> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl DeviceTlb for Inner {
-    fn source_id(&self) -> SourceId {
-        self.function.master().source_id()
-    }
-
-    fn invalidate(&self, what: &DeviceTlbInvalidation) -> InvalidationCompletion {
-        let completion = self.state().registers.invalidation_answer();
-        if completion == InvalidationCompletion::Done {
-            // Waits for requests by what is held.
-            self.translations().invalidate(what);
-        }
-        self.count(|counters| {
-            counters.invalidations = counters.invalidations.wrapping_add(1);
-            counters.last = Some(*what);
-        });
-        completion
-    }
-
-    fn page_response(&self, response: &PageResponse) {
-        self.take_response(response);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use iommu::{Access, GuestAddress, Iova, PageResponse, PageResponseCode, Permissions, Translation};
+use iommu::{Access, GuestAddress, Iova, PageResponseCode, Permissions, Translation};
 
 use super::command::{Command, Flags, Status};
 use super::engine::Engine;
@@ -151,14 +151,5 @@ impl Engine<'_> {
             let waited = self.inner.answered.wait_timeout(pages, NAP);
             pages = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-}
-
-impl super::Inner {
-    /// Takes software's answer to a group of page requests.
-    pub(super) fn take_response(&self, response: &PageResponse) {
-        let expected = self.pages().answer(response);
-        self.answered.notify_all();
-        self.function.show_page_response(expected, response.code == PageResponseCode::Failure);
     }
 }

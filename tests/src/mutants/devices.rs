@@ -102,7 +102,7 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "translations-outlive-service",
         why: "A device goes on by its translations after software has disabled the service.",
-        file: "devices/src/probe.rs",
+        file: "devices/src/probe/services.rs",
         find: "if !services.translations {
             self.translations().clear();
         }",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iommu::Iova;
+use iommu::{DeviceTlbInvalidation, InvalidationCompletion, Iova};
 
 use super::*;
 use crate::VtdUnit;
