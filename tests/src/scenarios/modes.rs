@@ -50,7 +50,7 @@ fn scenarios() -> Vec<Scenario> {
             .appears(&format!("@@ treated as {treated}"))
             .appears("@@ the disk is the image")
             .appears("@@ edu moved 16 scattered pages*")
-            .appears("@@ probe ran a script of 6 commands")
+            .appears("@@ probe ran a script of 7 commands")
             // The script strays on purpose.
             .tolerates("DRHD: handling fault")
     };

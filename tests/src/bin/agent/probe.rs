@@ -44,6 +44,7 @@ pub(crate) mod status {
 const READ: u32 = 1;
 const WRITE: u32 = 2;
 const FETCH_ADD: u32 = 3;
+const INTERRUPT: u32 = 6;
 const TRANSLATE: u32 = 7;
 const PAGE_REQUEST: u32 = 8;
 
@@ -94,6 +95,11 @@ impl Block {
     /// Adds one to a word, `repetitions` times.
     pub(crate) fn add(address: u64, repetitions: u32) -> Self {
         Self { operation: FETCH_ADD, operand: 1, repetitions, ..Self::read(address, 8) }
+    }
+
+    /// Raises an MSI-X vector.
+    pub(crate) fn interrupt(vector: u32) -> Self {
+        Self { operation: INTERRUPT, selector: vector, ..Self::default() }
     }
 
     /// Asks where an address leads.

@@ -1,5 +1,6 @@
 //! Drives a probe through VFIO by a script that lies in memory.
 
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -20,6 +21,7 @@ const DATA: u64 = 0xFEDC_0000_0000;
 const HOLE: u64 = DATA + PAGE as u64;
 const DOORBELL_SCRIPT: u32 = 2;
 const ADDITIONS: u32 = 1000;
+const VECTOR: u32 = 3;
 
 impl Probe {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
@@ -40,17 +42,20 @@ impl Probe {
             Block::write(HOLE, PAGE, 0).with(flag::GO_ON),
             Block::write(DATA, 8, 0),
             Block::add(DATA, ADDITIONS),
+            Block::interrupt(VECTOR),
         ];
+        let mut raised = function.vector(VECTOR)?;
         let blocks = execute(&function, &memory, &blocks)?;
-        for (index, expected) in [(0, status::DONE), (1, status::DONE), (2, status::BLOCKED)] {
-            blocks[index].expect(expected)?;
-        }
-        for (index, expected) in [(3, status::BLOCKED), (4, status::DONE), (5, status::DONE)] {
-            blocks[index].expect(expected)?;
+        for (index, block) in blocks.iter().enumerate() {
+            block.expect(if [2, 3].contains(&index) { status::BLOCKED } else { status::DONE })?;
         }
         ensure!(memory.read(PAGE, PAGE) == pattern, "the bytes moved are others");
         ensure!(memory.load(2 * PAGE) == u64::from(ADDITIONS), "{} additions", memory.load(2 * PAGE));
         ensure!(memory.read(2 * PAGE + 8, PAGE - 8) == pattern[8..], "a write into the hole went beside it");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while raised.read(&mut [0; 8]).is_err() {
+            ensure!(Instant::now() < deadline, "the interrupt does not come");
+        }
         function.unmap(DATA, PAGE)?;
         let gone = execute(&function, &memory, &[Block::read(DATA, 8)])?;
         gone[0].expect(status::BLOCKED)?;

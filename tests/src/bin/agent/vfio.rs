@@ -18,11 +18,16 @@ mod request {
     pub(super) const GROUP_SET_CONTAINER: u64 = number(4);
     pub(super) const GROUP_GET_DEVICE_FD: u64 = number(6);
     pub(super) const DEVICE_GET_REGION_INFO: u64 = number(8);
+    pub(super) const DEVICE_SET_IRQS: u64 = number(10);
     pub(super) const DEVICE_RESET: u64 = number(11);
     pub(super) const IOMMU_MAP_DMA: u64 = number(13);
     pub(super) const IOMMU_UNMAP_DMA: u64 = number(14);
     /// Version 2 of the type1 interface.
     pub(super) const TYPE1_V2: u64 = 3;
+    /// The index of MSI-X among the kinds of interrupts.
+    pub(super) const MSIX: u32 = 2;
+    /// Interrupts of `DEVICE_SET_IRQS` are signals of eventfds.
+    pub(super) const BY_EVENTFD: u32 = 1 << 2 | 1 << 5;
     /// The index of the region that is configuration space.
     pub(super) const CONFIG: u32 = 7;
 }
@@ -63,6 +68,17 @@ struct DmaUnmap {
     flags: u32,
     iova: u64,
     length: u64,
+}
+
+/// `struct vfio_irq_set` of one interrupt.
+#[repr(C)]
+struct IrqSet {
+    size: u32,
+    flags: u32,
+    index: u32,
+    start: u32,
+    count: u32,
+    eventfd: RawFd,
 }
 
 /// An open function, alone in its container.
@@ -122,6 +138,27 @@ impl Function {
     pub(crate) fn write_wide(&self, offset: usize, value: u64) {
         self.write(offset, value as u32);
         self.write(offset + 4, (value >> 32) as u32);
+    }
+
+    /// Turns MSI-X on; what is returned can be read, 8 bytes at once, when the vector has been raised.
+    pub(crate) fn vector(&self, vector: u32) -> anyhow::Result<File> {
+        // SAFETY: two numbers.
+        let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        ensure!(eventfd >= 0, "cannot make an eventfd: {}", std::io::Error::last_os_error());
+        // SAFETY: the kernel made this descriptor for us just now; nothing else owns it.
+        let file = unsafe { File::from_raw_fd(eventfd) };
+        let set = IrqSet {
+            size: size_of::<IrqSet>() as u32,
+            flags: request::BY_EVENTFD,
+            index: request::MSIX,
+            start: vector,
+            count: 1,
+            eventfd,
+        };
+        // SAFETY: the structure is of the size it names and outlives the call.
+        unsafe { ioctl(&self.device, request::DEVICE_SET_IRQS, &raw const set as u64) }
+            .with_context(|| format!("cannot have vector {vector}"))?;
+        Ok(file)
     }
 
     /// Lets the function reach `length` bytes of `memory` from `offset` on, at `iova`.

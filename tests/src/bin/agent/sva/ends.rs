@@ -12,9 +12,9 @@ use super::{ASKING, Device, Space};
 use crate::memory::{Memory, PAGE, anonymous_file};
 use crate::probe::{Block, flag, status};
 
-/// No translation in the process's tables (LSL.2… of the first stage).
+/// SFS.2: nothing in the process's tables.
 const NOT_PRESENT: u32 = 0x71;
-/// No entry for the PASID.
+/// SPT.2: no entry for the PASID.
 const NO_PASID_ENTRY: u32 = 0x59;
 /// As often as a command can be repeated.
 const FOREVER: u32 = 1 << 20;
