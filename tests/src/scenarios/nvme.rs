@@ -15,11 +15,19 @@ dd if=/tmp/pattern of=/dev/nvme0n1 bs=64k seek=100 conv=notrunc,fsync 2>/dev/nul
 echo \"@@ pattern $stamp\"
 ";
 
+/// Says which tables the unit uses (RTADDR_REG, its field TTM) and how the drive's group is treated.
+const TREATMENT: &str = "\
+unit=0x$(sed -n 's/^ *\\([0-9a-f]*\\)-.*dmar0.*/\\1/p' /proc/iomem | head -n 1)
+root=$(devmem $((unit + 0x20)) 64)
+echo \"@@ tables: $(( (root >> 10) & 3 ))\"
+echo \"@@ treated as $(cat /sys/bus/pci/drivers/nvme/0000:*/iommu_group/type)\"
+";
+
 pub(super) fn session() -> Session {
-    let in_mode = |name, cmdline: &str| {
-        let guest = Guest::new(READ_AND_WRITE).assign(NVME).cmdline(cmdline);
-        Scenario::new(name, guest).appears("{nvme-before.sha256}").check(pattern_is_on_the_image)
+    let with = |name, guest: Guest| {
+        Scenario::new(name, guest.assign(NVME)).appears("{nvme-before.sha256}").check(pattern_is_on_the_image)
     };
+    let in_mode = |name, cmdline: &str| with(name, Guest::new(READ_AND_WRITE).cmdline(cmdline));
     let translated = |name, cmdline: &str| {
         in_mode(name, cmdline)
             .appears("DMAR: IOMMU enabled")
@@ -39,6 +47,8 @@ pub(super) fn session() -> Session {
         remapped(translated("pass-through", "intel_iommu=on iommu=pt"))
             .appears("Default domain type: Passthrough"),
         remapped(translated("force", "intel_iommu=on iommu=force")),
+        in_scalable_mode(with, "second-stage", "intel_iommu=on iommu.strict=1", "DMA"),
+        in_scalable_mode(with, "second-stage-pass-through", "intel_iommu=on iommu=pt", "identity"),
         remapped(translated("no-source-check", "intel_iommu=on intremap=nosid")),
         translated("no-remapping", "intel_iommu=on intremap=off")
             .appears(" PCI-MSIX-*nvme0q1")
@@ -55,6 +65,22 @@ pub(super) fn session() -> Session {
     ];
     Session::new("nvme", "a stock guest reads and writes an assigned NVMe in every mode", scenarios)
         .devices(&[Device::Nvme, Device::NvmeOneVector])
+}
+
+/// The host's mappings follow a PASID entry, with a second-stage table or passing through.
+fn in_scalable_mode(
+    with: impl Fn(&'static str, Guest) -> Scenario,
+    name: &'static str,
+    cmdline: &str,
+    treated: &str,
+) -> Scenario {
+    let script = format!("{TREATMENT}{READ_AND_WRITE}");
+    // Registers in use by a driver are for looking at only where the user says so.
+    let guest = Guest::new(&script).profile("second-stage").cmdline(&format!("{cmdline} iomem=relaxed"));
+    with(name, guest)
+        .appears("@@ tables: 1")
+        .appears(&format!("@@ treated as {treated}"))
+        .never("DRHD: handling fault")
 }
 
 /// Reads go on while the drive's interrupt moves from processor to processor. With remapping, Linux then rewrites the
