@@ -19,7 +19,7 @@ const SAYS: [&str; 16] = [
     "@@ sva: one translation for 2048 KiB",
     "@@ sva: the device read a file that is mapped",
     "@@ sva: 20000 additions by the device and as many by the processor make 40000",
-    "@@ sva: * of 16 pages went to swap, and came back by * page requests",
+    "@@ sva: * of 256 pages went to swap, and came back by * page requests",
     "@@ sva: after a fork the device writes the parent's copy only",
     "@@ sva: a page that may only be read is only read",
     "@@ sva: requests to execute and with privilege are blocked, and answered as invalid",

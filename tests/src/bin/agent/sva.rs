@@ -217,15 +217,20 @@ fn together(device: &Device) -> anyhow::Result<()> {
 
 /// Pages that were swapped out are fetched again.
 fn swapped(device: &Device) -> anyhow::Result<()> {
-    const PAGES: usize = 16;
+    // More than the processors keep back from the lists of pages that can be swapped out.
+    const PAGES: usize = 256;
+    const AT_ONCE: usize = 16 * PAGE;
     let memory = Memory::untouched(PAGES)?;
-    device.succeed(Block::write(memory.address(), PAGES * PAGE, 0x5A5A).with(ASKING))?;
+    for offset in (0..PAGES * PAGE).step_by(AT_ONCE) {
+        let write = Block::write(memory.address() + offset as u64, AT_ONCE, 0x5A5A);
+        device.succeed(write.with(ASKING))?;
+    }
     memory.advise(libc::MADV_PAGEOUT)?;
     let (_, swapped) = memory.pages()?;
     ensure!(swapped > 0, "no page was swapped out");
     let before = device.page_requests();
-    for page in 0..PAGES {
-        let read = device.succeed(Block::read(memory.address() + (page * PAGE) as u64, PAGE).with(ASKING))?;
+    for offset in (0..PAGES * PAGE).step_by(PAGE) {
+        let read = device.succeed(Block::read(memory.address() + offset as u64, PAGE).with(ASKING))?;
         ensure!(read.value == 0x5A5A, "it read {:#x}", read.value);
     }
     let requests = device.page_requests() - before;
