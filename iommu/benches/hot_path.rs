@@ -1,120 +1,97 @@
 //! What every request costs, and what an invalidation costs: `cargo bench -p iommu --bench hot_path`.
 
+mod figures;
 mod setup;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use criterion::{Criterion, criterion_group, criterion_main};
+use figures::Figures;
 use iommu::Pasid;
+use setup::{ALL_PAGES, FIRST_STAGE, FIRST_STAGE_PAGE, NESTED, PAGE, SOURCE, WAIT, World, far};
 
-use setup::{ALL_PAGES, FAR, FIRST_STAGE, FIRST_STAGE_PAGE, NESTED, OTHER, PAGE, PAGES, REGION, REGIONS};
-use setup::{SOURCE, WAIT, World};
+/// The address spaces that requests may name, with what to call them, and what a miss may cost there.
+const SPACES: [(&str, Option<Pasid>, f64); 3] =
+    [("second stage", None, 80.0), ("first stage", Some(FIRST_STAGE), 80.0), ("nested", Some(NESTED), 400.0)];
 
-/// The address spaces that requests may name, with what to call them.
-const SPACES: [(&str, Option<Pasid>); 3] =
-    [("second stage", None), ("first stage", Some(FIRST_STAGE)), ("nested", Some(NESTED))];
+fn nothing<W>(_: &mut W) {}
 
-fn hits(criterion: &mut Criterion) {
-    let world = World::legacy();
-    criterion.bench_function("IOTLB hit, legacy", |bencher| {
-        bencher.iter(|| world.write_from(SOURCE, None, 0x1234));
+fn hits(figures: &mut Figures) {
+    let mut legacy = World::legacy();
+    figures.time("IOTLB hit, legacy", Some(15.0), &mut legacy, nothing, |world, _| {
+        world.write_from(SOURCE, None, 0x1234)
     });
-
-    criterion.bench_function("IOTLB hit, legacy, while another thread hits too", |bencher| {
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    world.write_from(OTHER, None, 0x5678);
-                }
-            });
-            bencher.iter(|| world.write_from(SOURCE, None, 0x1234));
-            done.store(true, Ordering::Relaxed);
-        });
-    });
-
-    let world = World::scalable();
-    for (name, pasid) in SPACES {
-        criterion.bench_function(&format!("IOTLB hit, scalable, {name}"), |bencher| {
-            bencher.iter(|| world.write_from(SOURCE, pasid, 0x1234));
+    let mut scalable = World::scalable();
+    for (name, pasid, _) in SPACES {
+        let name = format!("IOTLB hit, scalable, {name}");
+        figures.time(&name, Some(15.0), &mut scalable, nothing, |world, _| {
+            world.write_from(SOURCE, pasid, 0x1234)
         });
     }
 }
 
-fn misses(criterion: &mut Criterion) {
-    let world = World::legacy();
-    criterion.bench_function("IOTLB miss, legacy, four levels", |bencher| {
-        let mut region = 0;
-        bencher.iter(|| {
-            region = (region + 1) % REGIONS;
-            world.write_from(SOURCE, None, FAR + region * REGION)
-        });
-    });
-
-    criterion.bench_function("IOTLB miss, legacy, last table known", |bencher| {
-        let mut page = 0;
-        bencher.iter(|| {
-            page = (page + 1) % PAGES;
-            world.write_from(SOURCE, None, page << 12)
-        });
-    });
-
-    let mut world = World::scalable();
-    for (name, pasid) in SPACES {
-        criterion.bench_function(&format!("IOTLB miss, scalable, {name}, four levels"), |bencher| {
-            let mut region = 0;
-            bencher.iter(|| {
-                region = (region + 1) % REGIONS;
-                world.write_from(SOURCE, pasid, FAR + region * REGION)
-            });
-        });
-    }
-
-    // 24 entries; the clock is read once for every request and counts too.
-    criterion.bench_function("IOTLB miss, nested, nothing known of either stage", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let mut spent = Duration::ZERO;
-            for _ in 0..iterations {
-                world.submit(&[ALL_PAGES, WAIT]);
-                let started = Instant::now();
-                world.write_from(SOURCE, Some(NESTED), FAR);
-                spent += started.elapsed();
-            }
-            spent
-        });
-    });
+/// Requests to far pages find the context and nothing else that they need, except that nested ones
+/// find where the second stage has the tables that they share.
+fn forget(world: &mut World, pasid: Option<Pasid>) {
+    world.submit(&[ALL_PAGES, WAIT]);
+    world.write_from(SOURCE, pasid, 0);
 }
 
-fn interrupt(criterion: &mut Criterion) {
-    let world = World::legacy();
-    criterion.bench_function("Interrupt remapped", |bencher| bencher.iter(|| world.remap()));
-}
-
-fn invalidations(criterion: &mut Criterion) {
-    let mut world = World::legacy();
-    criterion.bench_function("Page-selective descriptor and wait, nothing cached", |bencher| {
-        bencher.iter(|| world.submit(&[PAGE, WAIT]));
-    });
-    criterion.bench_function("Page-selective descriptor and wait, and the page used again", |bencher| {
-        bencher.iter(|| {
-            world.submit(&[PAGE, WAIT]);
-            world.write_from(SOURCE, None, 0x1234)
-        });
-    });
-
-    let mut world = World::scalable();
-    criterion.bench_function(
-        "PASID-based page-selective descriptor and wait, and the page used",
-        |bencher| {
-            bencher.iter(|| {
-                world.submit(&[FIRST_STAGE_PAGE, WAIT]);
-                world.write_from(SOURCE, Some(FIRST_STAGE), 0x1234)
-            });
-        },
+fn misses(figures: &mut Figures) {
+    let mut legacy = World::legacy();
+    let far_pages = |pasid| move |world: &mut World, time| world.write_from(SOURCE, pasid, far(time));
+    let name = "IOTLB miss, legacy, four levels";
+    figures.time(name, Some(80.0), &mut legacy, |world| forget(world, None), far_pages(None));
+    let name = "IOTLB miss, legacy, last table known";
+    figures.time(
+        name,
+        Some(80.0),
+        &mut legacy,
+        |world| forget(world, None),
+        |world, time| world.write_from(SOURCE, None, (time + 1) << 12),
     );
+    let mut scalable = World::scalable();
+    for (name, pasid, limit) in SPACES {
+        let name = format!("IOTLB miss, scalable, {name}, four levels");
+        figures.time(&name, Some(limit), &mut scalable, |world| forget(world, pasid), far_pages(pasid));
+    }
 }
 
-criterion_group!(hot_path, hits, misses, interrupt, invalidations);
-criterion_main!(hot_path);
+fn interrupts(figures: &mut Figures) {
+    let mut world = World::legacy();
+    figures.time("Interrupt remapped", Some(15.0), &mut world, nothing, |world, _| world.remap());
+}
+
+fn invalidations(figures: &mut Figures) {
+    let mut world = World::legacy();
+    let mut bell = world.repeat(&[PAGE, WAIT]);
+    let name = "Page-selective descriptor and wait, nothing remembered";
+    figures.time(name, Some(150.0), &mut bell, nothing, |bell, _| bell.ring());
+    let name = "Page-selective descriptor and wait, and the page used";
+    figures.time(name, None, &mut bell, nothing, |bell, _| {
+        bell.ring();
+        bell.world.write_from(SOURCE, None, 0x1234)
+    });
+    let mut world = World::scalable();
+    let mut bell = world.repeat(&[FIRST_STAGE_PAGE, WAIT]);
+    let name = "PASID-based page-selective descriptor and wait, and the page used";
+    figures.time(name, None, &mut bell, nothing, |bell, _| {
+        bell.ring();
+        bell.world.write_from(SOURCE, Some(FIRST_STAGE), 0x1234)
+    });
+    // 24 entries of tables.
+    let mut bell = world.repeat(&[ALL_PAGES, WAIT]);
+    let name = "Global descriptor and wait, and a nested request with nothing remembered";
+    figures.time(name, None, &mut bell, nothing, |bell, _| {
+        bell.ring();
+        bell.world.write_from(SOURCE, Some(NESTED), far(1))
+    });
+    let name = "Global descriptor and wait, nothing remembered";
+    figures.time(name, None, &mut bell, nothing, |bell, _| bell.ring());
+}
+
+fn main() {
+    let mut figures = Figures::new();
+    hits(&mut figures);
+    misses(&mut figures);
+    interrupts(&mut figures);
+    invalidations(&mut figures);
+    figures.print();
+}

@@ -8,6 +8,7 @@ mod entries;
 pub(crate) mod interrupt_entry;
 pub(crate) mod iotlb;
 pub(crate) mod pasid;
+pub(crate) mod recent;
 pub(crate) mod structures;
 pub(crate) mod table;
 pub(crate) mod tag;
@@ -20,6 +21,7 @@ mod table_tests;
 use self::context::ContextCache;
 use self::iotlb::Iotlb;
 use self::pasid::PasidCache;
+use self::recent::Recent;
 use self::structures::Structures;
 use self::table::{Change, Epoch, Keeper};
 use crate::Capabilities;
@@ -33,6 +35,7 @@ pub(crate) struct Caches {
     pub(crate) pasids: PasidCache,
     pub(crate) iotlb: Iotlb,
     pub(crate) structures: Structures,
+    pub(crate) recent: Recent,
 }
 
 impl Caches {
@@ -43,6 +46,7 @@ impl Caches {
             pasids: PasidCache::new(capabilities),
             iotlb: Iotlb::new(),
             structures: Structures::new(),
+            recent: Recent::new(),
         }
     }
 
@@ -56,7 +60,7 @@ impl Caches {
         self.keeper.fill(epoch)
     }
 
-    /// Forgets what `what` names.
+    /// Forgets what `what` names. Recent answers end with the epoch.
     pub(crate) fn invalidate(&self, what: &Invalidation) {
         let mut change = self.keeper.evict();
         self.contexts.invalidate(&mut change, what);

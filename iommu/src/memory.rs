@@ -39,9 +39,7 @@ where
     T::Target: GuestMemoryBackend,
 {
     fn read_u64(&self, address: GuestAddress) -> Result<u64, MemoryError> {
-        let memory: &T::Target = self;
-        let value: u64 = memory.load(address, Ordering::Acquire).map_err(|_| MemoryError(address.0))?;
-        Ok(u64::from_le(value))
+        in_place(&**self, address, |entry| u64::from_le(entry.load(Ordering::Acquire)))
     }
 
     fn write_u32(&self, address: GuestAddress, value: u32) -> Result<(), MemoryError> {
@@ -67,14 +65,15 @@ where
     }
 }
 
-/// Does `work` on an entry where it lies.
+/// Does `work` on an entry where it lies, all of it in one region.
 fn in_place<M: GuestMemoryBackend + ?Sized, R>(
     memory: &M,
     address: GuestAddress,
     work: impl FnOnce(&AtomicU64) -> R,
 ) -> Result<R, MemoryError> {
     let error = MemoryError(address.0);
-    let (region, offset) = memory.to_region_addr(address).ok_or(error)?;
+    let region = memory.find_region(address).ok_or(error)?;
+    let offset = region.to_region_addr(address).ok_or(error)?;
     let slice = region.get_slice(offset, size_of::<u64>()).map_err(|_| error)?;
     slice.get_atomic_ref(0).map(work).map_err(|_| error)
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::Caches;
+use crate::cache::recent::Answer;
 use crate::cache::table::Epoch;
 use crate::counters::{Tables, Tally};
 use crate::drain::Sections;
@@ -21,7 +22,7 @@ use crate::spec::context::TableMode;
 use crate::spec::counters::Event;
 use crate::spec::fault::FaultReason;
 use crate::walk::scalable::Kind;
-use crate::walk::{AddressSpace, Demand, Fault, Leaf, Mapping, View, legacy};
+use crate::walk::{AddressSpace, Demand, Fault, Leaf, View, legacy};
 use crate::{Access, Capabilities, DomainId, GuestAddress, Iova, Pasid, Request, SourceId, TableMemory};
 
 /// Tables in guest memory, with the caches over them.
@@ -124,7 +125,22 @@ impl<M: TableMemory> DmaRemapping<M> {
         Ok(work(guest, length))
     }
 
+    #[inline]
     fn translate(&self, look: Look, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
+        // Whoever counts wants to see every step.
+        if look.tally.is_none()
+            && let Some(Answer { leaf, privileged }) = self.caches.recent.get(look.epoch, request, iova)
+            && Demand::of(request, privileged, length, &self.capabilities).met_by(leaf.rights)
+        {
+            return Ok(extent(&leaf, iova, length));
+        }
+        self.find_out(look, request, iova, length)
+    }
+
+    /// The same step by step. It is called and not inlined, so that a request that finds its answer passes by
+    /// in the processor's registers.
+    #[inline(never)]
+    fn find_out(&self, look: Look, request: &Request, iova: Iova, length: u64) -> Result<Reach, Fault> {
         let view = self.view();
         // Requests with PASID and translated ones are no interrupt requests, whatever their address; but
         // without tables that lead elsewhere they would reach that range.
@@ -138,19 +154,48 @@ impl<M: TableMemory> DmaRemapping<M> {
         }
 
         let Request { source, pasid, privileged, .. } = *request;
-        let (space, privileged) = if request.translated {
-            (self.translated_space(look, &view, source, pasid)?, false)
-        } else {
-            self.space(look, &view, Kind::Untranslated, source, pasid, privileged)?
-        };
-        let demand = Demand::of(request, privileged, length, &view.capabilities);
-        let reach = self
-            .reach(look, &space, iova, length, demand)
-            .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
-        match space.mapping {
-            Mapping::PassThrough => self.unprotected(reach, request.access),
-            _ => Ok(reach),
+        if request.translated {
+            let space = self.translated_space(look, &view, source, pasid)?;
+            return self.find_in(&space, look, request, false, iova, length);
         }
+        self.in_space(look, &view, Kind::Untranslated, (source, pasid, privileged), |space, privileged| {
+            self.find_in(space, look, request, privileged, iova, length)
+        })
+    }
+
+    /// The same in the address space of the request, where it has supervisor privilege or not.
+    fn find_in(
+        &self,
+        space: &AddressSpace,
+        look: Look,
+        request: &Request,
+        privileged: bool,
+        iova: Iova,
+        length: u64,
+    ) -> Result<Reach, Fault> {
+        let fault = |reason| Fault::new(reason, space.fault_processing_disabled);
+        let demand = Demand::of(request, privileged, length, &self.capabilities);
+        space.mapping.admits(demand).map_err(fault)?;
+        let remembered = self.remembered(look, space, iova, demand);
+        let leaf = if remembered.is_some() {
+            remembered
+        } else {
+            self.find(look, space, iova, demand).map_err(fault)?
+        };
+        let Some(leaf) = leaf else {
+            let reach = pass_through(space, iova, length, &self.capabilities).map_err(fault)?;
+            return self.unprotected(reach, request.access);
+        };
+        if INTERRUPT_RANGE.contains(&leaf.output(iova).0) {
+            return Err(fault(space.interrupt_range()));
+        }
+        // A page that is used a second time will be used a third time.
+        if remembered.is_some()
+            && let Some(mut change) = self.caches.fill(look.epoch)
+        {
+            self.caches.recent.fill(&mut change, request, iova, &Answer { leaf, privileged });
+        }
+        Ok(extent(&leaf, iova, length))
     }
 
     /// What of `reach`, to which no table leads, is not protected. A refusal is not recorded (§11.4.8).
@@ -163,34 +208,34 @@ impl<M: TableMemory> DmaRemapping<M> {
         reachable.map(|length| Reach { guest, length }).ok_or(Fault { reason, recorded: false })
     }
 
-    /// The address space of a request, and whether the request has supervisor privilege there.
-    fn space(
+    /// Does `work` in the address space that a requester asks for with a PASID or without, with supervisor
+    /// privilege or not; `work` is told what privilege that comes to.
+    fn in_space<R>(
         &self,
         look: Look,
         view: &View,
         kind: Kind,
-        source: SourceId,
-        pasid: Option<Pasid>,
-        privileged: bool,
-    ) -> Result<(AddressSpace, bool), Fault> {
+        (source, pasid, privileged): (SourceId, Option<Pasid>, bool),
+        work: impl FnOnce(&AddressSpace, bool) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
         match view.mode()? {
             TableMode::Legacy if pasid.is_some() => Err(Fault::new(FaultReason::PasidInLegacyMode, false)),
-            TableMode::Legacy => {
-                let legacy::Context { space, device_tlb } = self.legacy_context(look, view, source)?;
+            TableMode::Legacy => self.with_legacy_context(look, view, source, |context| {
+                let legacy::Context { space, device_tlb } = context;
                 if kind == Kind::DeviceTlb && !device_tlb {
                     let disabled = space.fault_processing_disabled;
                     return Err(Fault::new(FaultReason::TranslationTypeBlocked, disabled));
                 }
                 look.belongs_to(space.domain);
-                Ok((space, false))
-            }
-            TableMode::Scalable => {
-                let context = self.scalable_context(look, view, source)?;
+                work(space, false)
+            }),
+            TableMode::Scalable => self.with_scalable_context(look, view, source, |context| {
                 let (pasid, privileged) = context.select(kind, pasid, privileged)?;
-                let space = self.pasid_space(look, view, source, &context, pasid)?;
-                look.belongs_to(space.domain);
-                Ok((space, privileged))
-            }
+                self.with_pasid(look, view, source, context, pasid, |space| {
+                    look.belongs_to(space.domain);
+                    work(space, privileged)
+                })
+            }),
             TableMode::Abort | TableMode::Reserved => {
                 Err(Fault { reason: FaultReason::Aborted, recorded: false })
             }
@@ -201,21 +246,6 @@ impl<M: TableMemory> DmaRemapping<M> {
     #[inline]
     fn tables<'a>(&'a self, look: Look<'a>) -> Tables<'a, M> {
         Tables { memory: &self.memory, tally: look.tally }
-    }
-
-    fn reach(
-        &self,
-        look: Look,
-        space: &AddressSpace,
-        iova: Iova,
-        length: u64,
-        demand: Demand,
-    ) -> Result<Reach, FaultReason> {
-        space.mapping.admits(demand)?;
-        match self.leaf(look, space, iova, demand)? {
-            Some(leaf) => reach(space, &leaf, iova, length),
-            None => pass_through(space, iova, length, &self.capabilities),
-        }
     }
 }
 
@@ -250,13 +280,11 @@ fn untranslated(iova: Iova, length: u64, last: u64) -> Reach {
 }
 
 /// What of a request from `iova` on lies in `leaf`.
-fn reach(space: &AddressSpace, leaf: &Leaf, iova: Iova, length: u64) -> Result<Reach, FaultReason> {
+#[inline]
+fn extent(leaf: &Leaf, iova: Iova, length: u64) -> Reach {
     let guest = leaf.output(iova);
-    if INTERRUPT_RANGE.contains(&guest.0) {
-        return Err(space.interrupt_range());
-    }
     let left = leaf.level.span() - (iova.0 & (leaf.level.span() - 1));
-    Ok(Reach { guest, length: before_interrupts(guest, length.min(left)) })
+    Reach { guest, length: before_interrupts(guest, length.min(left)) }
 }
 
 /// As much of `length` as comes before the interrupt range.

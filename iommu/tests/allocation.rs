@@ -7,7 +7,7 @@ mod setup;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use setup::{ALL_PAGES, FAR, FIRST_STAGE, FIRST_STAGE_PAGE, NESTED, PAGE, REGION, SOURCE, WAIT, World};
+use setup::{ALL_PAGES, FIRST_STAGE, FIRST_STAGE_PAGE, NESTED, PAGE, SOURCE, WAIT, World, far};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -58,7 +58,7 @@ fn requests_allocate_nothing() {
     let mut region = 0;
     let mut next = || {
         region += 1;
-        FAR + region * REGION
+        far(region)
     };
     assert_eq!(allocations(|| request(&legacy, None, next())), 0, "miss");
     for pasid in spaces {

@@ -47,7 +47,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 
 use drain::Sections;
-use table::{Keeper, Table};
+use table::{Epoch, Keeper, Table};
 
 const KEY: [u64; 1] = [1];
 /// What the guest's table says before and after its change.
@@ -59,6 +59,8 @@ struct Unit {
     guest: AtomicU64,
     keeper: Keeper,
     cache: Table<1, 2>,
+    /// Answers with their epochs.
+    recent: Table<1, 2>,
     sections: Sections,
     /// The page whose invalidation has completed: the guest uses it for something else.
     gone: AtomicU64,
@@ -70,6 +72,7 @@ impl Unit {
             guest: AtomicU64::new(OLD),
             keeper: Keeper::default(),
             cache: Table::new(1),
+            recent: Table::new(1),
             sections: Sections::default(),
             gone: AtomicU64::new(0),
         }
@@ -79,8 +82,22 @@ impl Unit {
     fn request(&self) {
         let section = self.sections.enter();
         let epoch = self.keeper.epoch();
-        let page = if let Some([page, check]) = self.cache.get(KEY) {
+        let page = match self.recent.get(KEY) {
+            Some([page, found_in]) if found_in == epoch.number() => page,
+            _ => self.find(epoch),
+        };
+        // The device's access to memory.
+        assert_ne!(self.gone.load(Ordering::Relaxed), page, "Used after its invalidation has completed");
+        drop(section);
+    }
+
+    fn find(&self, epoch: Epoch) -> u64 {
+        if let Some([page, check]) = self.cache.get(KEY) {
             assert_eq!(check, !page, "Half of a value");
+            if let Some(mut change) = self.keeper.fill(epoch) {
+                let epoch = change.epoch().number();
+                self.recent.fill(&mut change, KEY, [page, epoch]);
+            }
             page
         } else {
             let page = self.guest.load(Ordering::Acquire);
@@ -88,10 +105,7 @@ impl Unit {
                 self.cache.fill(&mut change, KEY, [page, !page]);
             }
             page
-        };
-        // The device's access to memory.
-        assert_ne!(self.gone.load(Ordering::Relaxed), page, "Used after its invalidation has completed");
-        drop(section);
+        }
     }
 
     /// The guest changes its table and invalidates, as the queue carries it out.
@@ -103,14 +117,16 @@ impl Unit {
     }
 }
 
-/// Has a thread with each of these numbers send `requests` while the guest changes its table.
+/// Has a thread with each of these numbers send `requests` while the guest changes its table, after so many
+/// that have been `answered` before.
 /// Loom goes through every order of events in which no more than `switches` times a thread that could go on
 /// is interrupted.
-fn model(numbers: &'static [Option<usize>], requests: usize, switches: usize) {
+fn model(numbers: &'static [Option<usize>], answered: usize, requests: usize, switches: usize) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(switches);
     builder.check(move || {
         let unit = Arc::new(Unit::new());
+        (0..answered).for_each(|_| unit.request());
         let devices: Vec<_> = numbers
             .iter()
             .map(|number| {
@@ -125,23 +141,30 @@ fn model(numbers: &'static [Option<usize>], requests: usize, switches: usize) {
         for device in devices {
             device.join().unwrap();
         }
-        // Nothing is lost: what the last request found is what the table says.
+        // What is remembered is what the table says.
         let found = unit.cache.get(KEY);
         assert!(found.is_none_or(|[page, _]| page == NEW));
+        let recent = unit.recent.get(KEY).filter(|[_, epoch]| *epoch == unit.keeper.epoch().number());
+        assert!(recent.is_none_or(|[page, _]| page == NEW));
     });
 }
 
 #[test]
 fn nothing_is_used_after_its_invalidation() {
-    model(&[Some(0)], 2, 4);
+    model(&[Some(0)], 0, 2, 4);
+}
+
+#[test]
+fn no_answer_is_used_after_an_invalidation() {
+    model(&[Some(0)], 2, 2, 4);
 }
 
 #[test]
 fn nothing_is_used_after_its_invalidation_by_two_threads() {
-    model(&[Some(0), Some(1)], 1, 2);
+    model(&[Some(0), Some(1)], 0, 1, 2);
 }
 
 #[test]
 fn nothing_is_used_after_its_invalidation_by_threads_without_a_number() {
-    model(&[None], 2, 4);
+    model(&[None], 0, 2, 4);
 }

@@ -14,7 +14,15 @@
 //! - Small pages and large ones outlive each other in caches: `large-page-stays`, `small-pages-stay`.
 //! - An invalidation that is missed, or takes less than it names: `page-flush-too-short`,
 //!   `context-flush-ignores-mask`, `domain-flush-missed`, `shadow-flush-too-short`, `shadow-flush-ignores-mask`.
-//! - What was looked up before an invalidation is cached after it: `late-fill`.
+//! - What was looked up before an invalidation is cached after it: `late-fill`, `epoch-ends-early`.
+//! - An invalidation leaves what was made from what it names: `answers-outlive-invalidation`, `nested-pages-stay`.
+//! - A new first stage is mixed with the old one: `inner-tables-without-root`.
+//! - An earlier answer allows what the tables do not: `answers-ignore-permission`, `answers-ignore-privilege`.
+//! - The invalidation hint means its opposite: `hint-reversed`.
+//! - A full cache takes nothing new: `evicted-never`.
+//! - Something is used while it is changed: `torn-value`.
+//! - Requests under way are not waited for: `request-unfenced`, `drain-unfenced`, `drain-stops-at-one`,
+//!   `drain-forgets-the-unnumbered`.
 //! - A domain's number is used again and shows the former domain's pages: `domain-flush-missed`, `domain-unnoticed`.
 //! - Functions share what one of them may do: `functions-share-context`.
 //! - The interrupt range is memory like any other: `interrupt-range-translated`, `interrupt-range-mapped`.
@@ -119,9 +127,6 @@
 //! - A descriptor is another, or has reserved bits set, or the unit does not post: `descriptor-cut-short`,
 //!   `descriptor-bits-accepted`, `posting-unasked`.
 //! - A function posts the interrupts of another: `posted-source-unchecked`.
-//! - Software is not notified when it has to be: `urgent-suppressed`, `stale-outstanding-believed`.
-//! - A descriptor that changes is not looked at again, or for ever: `descriptor-judged-once`, `posting-without-end`.
-//! - Completion is told while an interrupt is still on its way: `interrupts-undrained`.
 //!
 //! Counters and state:
 //! - Counters count what they should not: `frozen-counters-count`, `filters-ignored`, `counter-number-unchecked`.
@@ -158,6 +163,7 @@
 //! bus master holds guest RAM and nothing else; the test a_translation_that_ends_outside_of_ram_reaches_nothing
 //! shows it.
 
+mod caches;
 mod counters;
 mod devices;
 mod faults;
@@ -223,6 +229,7 @@ pub struct Rotten {
 pub fn all() -> Vec<Mutant> {
     [
         translation::ALL,
+        caches::ALL,
         scalable::ALL,
         stages::ALL,
         requests::ALL,

@@ -23,10 +23,15 @@ pub(crate) const FIRST_STAGE_DOMAIN: u64 = 6;
 
 /// More small pages than the IOTLB holds, from address 0 on.
 pub(crate) const PAGES: u64 = 32 * 512;
-/// More tables than are remembered, each with one small page, 2 MiB apart from [`FAR`] on.
+/// More tables than are remembered, each with one small page.
 pub(crate) const REGIONS: u64 = 1024;
-pub(crate) const FAR: u64 = 1 << 39;
-pub(crate) const REGION: u64 = 2 << 20;
+const FAR: u64 = 1 << 39;
+
+/// The page of a region: not always the first, because entries that lie equally in their tables would drive
+/// each other out of the processor's caches.
+pub(crate) const fn far(region: u64) -> u64 {
+    FAR + (region << 21) + ((region * 37 % 512) << 12)
+}
 
 /// The interrupt that is remapped, for [`SOURCE`].
 pub(crate) const INTERRUPT: MsiMessage = MsiMessage { address: 0xFEE0_0010 | 7 << 5, data: 0 };
@@ -129,6 +134,19 @@ impl World {
         self.unit.write(0x88, &(self.tail as u32).to_le_bytes());
     }
 
+    /// Fills the queue with these descriptors over and over, to be done with each ring of the bell.
+    pub(crate) fn repeat(&mut self, descriptors: &[[u64; 2]]) -> Bell<'_> {
+        let step = descriptors.len() as u64 * self.descriptor_size;
+        assert!(
+            0x1000_u64.is_multiple_of(step) && self.tail.is_multiple_of(step),
+            "The ring is to hold whole repetitions"
+        );
+        for _ in 0..0x1000 / step {
+            self.submit(descriptors);
+        }
+        Bell { world: self, step }
+    }
+
     /// Whether the queue has come to its tail without an error.
     pub(crate) fn queue_is_done(&self) -> bool {
         let read = |offset| {
@@ -137,6 +155,21 @@ impl World {
             u32::from_le_bytes(word)
         };
         u64::from(read(0x80)) == self.tail && read(0x34) & 1 << 4 == 0
+    }
+}
+
+/// A queue that holds the same descriptors over and over.
+pub(crate) struct Bell<'a> {
+    pub(crate) world: &'a mut World,
+    step: u64,
+}
+
+impl Bell<'_> {
+    /// On return the descriptors are done once more.
+    pub(crate) fn ring(&mut self) {
+        let world = &mut *self.world;
+        world.tail = (world.tail + self.step) % 0x1000;
+        world.unit.write(0x88, &(world.tail as u32).to_le_bytes());
     }
 }
 
@@ -158,7 +191,7 @@ fn memory() -> Memory {
             tables.map(page << 12, DATA + page % 2048 * 0x1000);
         }
         for region in 0..REGIONS {
-            tables.map(FAR + region * REGION, DATA + region * 0x1000);
+            tables.map(far(region), DATA + region * 0x1000);
         }
         if root == SECOND_STAGE_TABLES {
             for table in (FIRST_STAGE_TABLES..SECOND_STAGE_TABLES).step_by(0x1000) {

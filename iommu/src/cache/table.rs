@@ -24,7 +24,35 @@ pub(crate) struct Keeper {
 
 /// As long as this lives, its owner and nobody else changes the tables of the group.
 pub(crate) struct Change<'a> {
+    epoch: &'a AtomicU64,
     victim: MutexGuard<'a, usize>,
+    /// It takes values out.
+    evicts: bool,
+}
+
+impl Epoch {
+    /// A number that no other epoch of the same group has.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl Change<'_> {
+    /// The epoch that it happens in.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        // Only now is all gone that was to go: who has found some of it meanwhile has seen the epoch that ends
+        // here, so that nothing made from it is put in any more.
+        if self.evicts {
+            let Epoch(ended) = self.epoch();
+            self.epoch.store(ended.wrapping_add(1), Ordering::Release);
+        }
+    }
 }
 
 impl Default for Keeper {
@@ -46,15 +74,16 @@ impl Keeper {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        (self.epoch() == epoch).then_some(Change { victim })
+        (self.epoch() == epoch).then(|| self.change(victim, false))
     }
 
     /// To take values out.
     pub(crate) fn evict(&self) -> Change<'_> {
-        let victim = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        self.epoch.store(epoch.wrapping_add(1), Ordering::Release);
-        Change { victim }
+        self.change(self.lock.lock().unwrap_or_else(PoisonError::into_inner), true)
+    }
+
+    const fn change<'a>(&'a self, victim: MutexGuard<'a, usize>, evicts: bool) -> Change<'a> {
+        Change { epoch: &self.epoch, victim, evicts }
     }
 }
 
@@ -179,8 +208,11 @@ impl<const K: usize, const V: usize> Slot<K, V> {
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        for (word, value) in self.key.iter().zip(key).chain(self.value.iter().zip(value)) {
-            word.store(value, Ordering::Relaxed);
+        for (place, word) in self.key.iter().zip(key) {
+            place.store(word, Ordering::Relaxed);
+        }
+        for (place, word) in self.value.iter().zip(value) {
+            place.store(word, Ordering::Relaxed);
         }
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
     }

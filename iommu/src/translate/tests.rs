@@ -94,6 +94,27 @@ fn a_remembered_page_that_does_not_allow_a_request_is_a_recorded_fault() {
 }
 
 #[test]
+fn an_answer_given_twice_is_kept_until_anything_is_invalidated() {
+    let (machine, table) = Machine::translating();
+    machine.map(table, 0x1000, DATA | R);
+    let read = || machine.translate(0x1000, Access::Read);
+    assert_eq!([read(), read(), read()], [Ok(DATA); 3]);
+    machine.map(table, 0x1000, (DATA + 0x1000) | R);
+    assert_eq!(read(), Ok(DATA));
+    // It allows no more than the page does.
+    assert_eq!(machine.translate(0x1000, Access::Write), Err(0x05));
+    // Another domain's invalidation ends the answer, and the page in the IOTLB remains.
+    machine.submit(&[iotlb_domain(6)]);
+    assert_eq!([read(), read(), read()], [Ok(DATA); 3]);
+    machine.submit(&[iotlb_pages(5, 0x1000, 0)]);
+    assert_eq!([read(), read(), read()], [Ok(DATA + 0x1000); 3]);
+    // Nor does it outlive the table, or translation.
+    machine.context(SOURCE, [machine.table() | 1, 2 | 7 << 8]);
+    machine.submit(&[context_global()]);
+    assert_eq!(read(), Err(0x06));
+}
+
+#[test]
 fn a_remembered_page_allows_no_more_than_every_level_did() {
     let (machine, table) = Machine::translating();
     machine.map(table, 0x1000, DATA | RW);
@@ -358,4 +379,5 @@ fn a_translated_write_to_the_interrupt_range_is_no_interrupt_request() {
 }
 
 mod properties;
+mod remembered;
 mod scalable;

@@ -50,18 +50,31 @@ impl<M: TableMemory> DmaRemapping<M> {
         if !view.translating {
             return Err(Fault { reason: FaultReason::TranslationTypeBlocked, recorded: false });
         }
-        let TranslationRequest { source, pasid, privileged, iova, .. } = *request;
-        let (space, privileged) = self.space(look, &view, Kind::DeviceTlb, source, pasid, privileged)?;
+        let TranslationRequest { source, pasid, privileged, .. } = *request;
+        self.in_space(look, &view, Kind::DeviceTlb, (source, pasid, privileged), |space, privileged| {
+            self.answer_in(space, look, request, privileged)
+        })
+    }
+
+    /// The answer in the address space of the request, where it has supervisor privilege or not.
+    fn answer_in(
+        &self,
+        space: &AddressSpace,
+        look: Look,
+        request: &TranslationRequest,
+        privileged: bool,
+    ) -> Result<Translation, Fault> {
+        let TranslationRequest { pasid, iova, .. } = *request;
         if pasid.is_none() && INTERRUPT_RANGE.contains(&iova.0) {
             // Interrupt requests are never translated, and nothing but them can be sent there.
             return Ok(Translation { untranslated_only: true, ..answer_at(iova, Permissions::WRITE) });
         }
 
         let execute = request.execute && pasid.is_some();
-        let no_write = request.no_write && view.capabilities.has(Feature::NoWrite);
+        let no_write = request.no_write && self.capabilities.has(Feature::NoWrite);
         let demand = Demand::translation(privileged, execute, no_write);
         let leaf = self
-            .translated_page(look, &space, iova, demand)
+            .translated_page(look, space, iova, demand)
             .map_err(|reason| Fault::new(reason, space.fault_processing_disabled))?;
 
         let mut permissions = leaf.rights.permissions(privileged);
@@ -92,16 +105,18 @@ impl<M: TableMemory> DmaRemapping<M> {
         pasid: Option<Pasid>,
     ) -> Result<AddressSpace, Fault> {
         if view.mode()? != TableMode::Scalable {
-            let (space, _) = self.space(look, view, Kind::DeviceTlb, source, pasid, false)?;
-            return Ok(AddressSpace { mapping: Mapping::PassThrough, ..space });
+            return self.in_space(look, view, Kind::DeviceTlb, (source, pasid, false), |space, _| {
+                Ok(AddressSpace { mapping: Mapping::PassThrough, ..*space })
+            });
         }
-        let context = self.scalable_context(look, view, source)?;
-        let (pasid, _) = context.select(Kind::DeviceTlb, pasid, false)?;
-        Ok(AddressSpace {
-            domain: DomainId(0),
-            pasid: Some(pasid),
-            fault_processing_disabled: context.fault_processing_disabled,
-            mapping: Mapping::PassThrough,
+        self.with_scalable_context(look, view, source, |context| {
+            let (pasid, _) = context.select(Kind::DeviceTlb, pasid, false)?;
+            Ok(AddressSpace {
+                domain: DomainId(0),
+                pasid: Some(pasid),
+                fault_processing_disabled: context.fault_processing_disabled,
+                mapping: Mapping::PassThrough,
+            })
         })
     }
 
@@ -114,7 +129,9 @@ impl<M: TableMemory> DmaRemapping<M> {
         demand: Demand,
     ) -> Result<Leaf, FaultReason> {
         space.mapping.admits(demand)?;
-        let Some(leaf) = self.leaf(look, space, iova, demand)? else {
+        let remembered = self.remembered(look, space, iova, demand);
+        let leaf = if remembered.is_some() { remembered } else { self.find(look, space, iova, demand)? };
+        let Some(leaf) = leaf else {
             let guest = pass_through(space, iova, Level::PAGE.span(), &self.capabilities)?.guest;
             return Ok(Leaf { guest, level: Level::PAGE, rights: Rights::ALL });
         };

@@ -30,14 +30,10 @@ impl Rights {
     /// What an entry of a second stage allows, which is the same for every privilege. What may be read may
     /// be executed.
     pub(crate) const fn of_second_stage(entry: SecondStageEntry) -> Self {
-        let permissions = entry.permissions();
-        let read = if permissions.contains(Permissions::READ) {
-            Self::READ.union(Self::EXECUTE)
-        } else {
-            Self::empty()
-        };
-        let write = if permissions.contains(Permissions::WRITE) { Self::ANY_WRITE } else { Self::empty() };
-        Self::USER.union(read).union(write)
+        const READ: Rights = Rights::READ.union(Rights::EXECUTE);
+        const BY_PERMISSIONS: [Rights; 4] =
+            [Rights::empty(), READ, Rights::ANY_WRITE, READ.union(Rights::ANY_WRITE)];
+        Self::USER.union(BY_PERMISSIONS[entry.permissions().bits() as usize & 3])
     }
 
     /// What is left of a first stage's rights to a page when the second stage gives `second`.
@@ -108,13 +104,23 @@ impl Demand {
 
     /// Whether tables that allow `rights` allow it. A dirty bit may still have to be set.
     pub(crate) const fn allowed_by(self, rights: Rights) -> bool {
-        let permissions = rights.permissions(self.privileged);
-        let executes = !self.execute || permissions.contains(Permissions::EXECUTE);
+        let (all, any) = self.needs();
+        rights.contains(all) && rights.intersects(any)
+    }
+
+    /// The rights that must all be there, and those of which one must be: the same for every level of a walk.
+    const fn needs(self) -> (Rights, Rights) {
+        let user = if self.privileged { Rights::empty() } else { Rights::USER };
+        let write = if self.privileged { Rights::SUPERVISOR_WRITE } else { Rights::WRITE };
+        let execute = if self.execute { Rights::EXECUTE } else { Rights::empty() };
+        let either = Rights::READ.union(write);
         match self.wish {
-            Wish::Access(access) => permissions.allows(access) && executes,
-            Wish::Nothing => permissions.intersects(Permissions::READ_WRITE) && executes,
+            Wish::Access(Access::Read) => (user.union(execute).union(Rights::READ), either),
+            Wish::Access(Access::Write) => (user.union(execute).union(write), either),
+            Wish::Access(Access::Atomic) => (user.union(execute).union(either), either),
+            Wish::Nothing => (user.union(execute), either),
             // Whether it may execute is part of the answer.
-            Wish::Translation { .. } => permissions.intersects(Permissions::READ_WRITE),
+            Wish::Translation { .. } => (user, either),
         }
     }
 

@@ -18,8 +18,12 @@ pub(super) const ALL: &[Mutant] = &[
         name: "width-unchecked-on-hit",
         why: "A page in the IOTLB is found through a table too narrow for its address.",
         file: "iommu/src/translate/lookup.rs",
-        find: "if !covered {",
-        replace: "if !covered && self.caches.iotlb.get(tag, iova).is_none() {",
+        find: "        if !covered {
+            return None;
+        }
+",
+        replace: "        let _ = covered;
+",
         killed_by: Test::unit(
             "iommu",
             "translate::tests::an_address_beyond_the_contexts_width_does_not_alias_one_within",
@@ -29,8 +33,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "hit-ignores-permission",
         why: "A page in the IOTLB may be written although it may only be read, and no fault is recorded.",
         file: "iommu/src/translate/lookup.rs",
-        find: "&& demand.met_by(leaf.rights)",
-        replace: "",
+        find: ".filter(|leaf| demand.met_by(leaf.rights))?;",
+        replace: "?;",
         killed_by: Test::unit(
             "iommu",
             "translate::tests::a_remembered_page_that_does_not_allow_a_request_is_a_recorded_fault",
@@ -95,8 +99,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "late-fill",
         why: "What was looked up before an invalidation is cached after it, and stays.",
         file: "iommu/src/cache/table.rs",
-        find: "(self.epoch() == epoch).then_some(Change { victim })",
-        replace: "Some(Change { victim })",
+        find: "(self.epoch() == epoch).then(|| self.change(victim, false))",
+        replace: "(self.epoch() == epoch || true).then(|| self.change(victim, false))",
         killed_by: Test::unit(
             "iommu",
             "cache::table_tests::a_value_looked_up_before_an_eviction_is_not_put_in_after_it",
