@@ -100,7 +100,8 @@ fn combine(
     let mut definite = true;
     for (outcome, what) in probes.into_iter().zip(WHAT).filter_map(|(outcome, what)| Some((outcome?, what))) {
         merge(&mut may, &outcome.may);
-        // TOLERATED: D of the page's own second-stage leaf.
+        // Under a first stage that does not let the page be written, the second stage's own leaf may become
+        // dirty all the same: more than is needed, but nothing is lost by it.
         may.extend(
             outcome.must.iter().filter(|(_, bits)| **bits & 0x300 == 0x100).map(|(at, _)| (*at, 0x300)),
         );

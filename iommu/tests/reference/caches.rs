@@ -161,7 +161,7 @@ impl Caches {
                 }
             }),
             Command::Iotlb(scope) => self.held.retain(|held| !names(scope, held)),
-            Command::InterruptEntries | Command::Wait(_) | Command::Device => {}
+            Command::InterruptEntries(_) | Command::Wait(_) | Command::Device => {}
         }
     }
 }

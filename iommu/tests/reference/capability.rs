@@ -26,6 +26,7 @@ flags! {
     second_stage_2m: cap 34,
     second_stage_1g: cap 35,
     page_selective: cap 39,
+    sirtp_invalidates: cap 62,
     srtp_invalidates: cap 63,
     first_stage_1g: cap 56,
     posted_interrupts: cap 59,
@@ -87,6 +88,11 @@ impl Caps {
     /// Address bits 63:HAW of any other pointer.
     pub fn beyond_host(&self) -> u64 {
         mask(63, self.host_width)
+    }
+
+    /// IRO: where the registers for invalidating translations are.
+    pub fn iotlb_registers(&self) -> u64 {
+        field(self.ecap, 17, 8) * 16
     }
 
     /// FRO: where the fault records are.

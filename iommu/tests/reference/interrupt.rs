@@ -6,7 +6,7 @@ use super::bits::{bit, field, mask};
 use super::second_stage::World;
 
 /// IRTA_REG in use and the state of the unit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Remapping {
     /// What IRTA_REG held when SIRTP was given.
     pub table: u64,

@@ -18,6 +18,7 @@ mod fault;
 mod first_stage;
 mod generate;
 mod interrupt;
+mod interrupt_sequences;
 mod interrupts;
 mod legacy;
 mod memory;

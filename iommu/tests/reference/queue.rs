@@ -10,10 +10,25 @@ pub enum Command {
     Context(ContextScope),
     Iotlb(IotlbScope),
     PasidCache(PasidScope),
-    InterruptEntries,
+    /// These interrupt remapping entries; none for all.
+    InterruptEntries(Option<Entries>),
     Wait(Wait),
     /// Something for a device, or for the devices' sake.
     Device,
+}
+
+/// Interrupt remapping entries: those that agree with `index` but for so many low bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entries {
+    index: u64,
+    mask: u64,
+}
+
+impl Entries {
+    /// Whether `index` is among them.
+    pub fn contain(&self, index: u64) -> bool {
+        (self.index ^ index) >> self.mask == 0
+    }
 }
 
 /// Which context entries.
@@ -166,7 +181,8 @@ pub fn decode(caps: &Caps, mode: u64, words: &[u64]) -> Result<Command, u8> {
             if bit(words[0], 4) && index_mask > caps.max_index_mask() {
                 return Err(RESERVED);
             }
-            Command::InterruptEntries
+            let entries = Entries { index: field(words[0], 47, 32), mask: index_mask };
+            Command::InterruptEntries(bit(words[0], 4).then_some(entries))
         }
         (5, _) => Command::Wait(Wait {
             status: bit(words[0], 5).then(|| (words[1], field(words[0], 63, 32) as u32)),

@@ -4,7 +4,7 @@
 use iommu::{Access, Capabilities, Feature, Pasid, Profile, Request, SourceId};
 use proptest::prelude::*;
 
-use crate::bits::mask;
+use crate::bits::{field, mask};
 use crate::cached::judge;
 use crate::caches::Caches;
 use crate::capability::Caps;
@@ -15,6 +15,9 @@ use crate::memory::{Memory, agrees};
 use crate::queue::decode;
 use crate::rig::{FSTS, GCMD, IQA, IQH, IQT, QIE, RTADDR, Rig, SRTP, TE, answers, expected_records};
 use crate::walks::config_of_sequences;
+
+/// CCMD_REG.
+const CCMD: u64 = 0x28;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -90,6 +93,8 @@ fn step(scalable: bool) -> impl Strategy<Value = Step> {
 struct Case {
     capabilities: Capabilities,
     scalable: bool,
+    /// Invalidations go through registers, and not through the queue.
+    by_registers: bool,
     steps: Vec<Step>,
 }
 
@@ -102,8 +107,14 @@ fn cases(profile: Profile, scalable: bool) -> impl Strategy<Value = Case> {
         }
         builder.build().unwrap()
     });
-    (capabilities, proptest::collection::vec(step(scalable), 20..80))
-        .prop_map(move |(capabilities, steps)| Case { capabilities, scalable, steps })
+    (capabilities, proptest::collection::vec(step(scalable), 20..80), any::<bool>()).prop_map(
+        move |(capabilities, steps, by_registers)| Case {
+            capabilities,
+            scalable,
+            by_registers: by_registers && !scalable,
+            steps,
+        },
+    )
 }
 
 /// A unit in the universe, its queue, and what its caches may hold.
@@ -113,6 +124,7 @@ struct Sequence {
     caches: Caches,
     queue: u64,
     wide: bool,
+    by_registers: bool,
     tail: u64,
     /// What RTADDR_REG held when it was taken into use.
     root: u64,
@@ -129,17 +141,53 @@ impl Sequence {
         let wide = caps.scalable();
         let root = universe.roots[0] | if case.scalable { SCALABLE } else { LEGACY } << 10;
         rig.write64(IQA, queue | u64::from(wide) << 11);
-        rig.command(0, QIE);
+        if !case.by_registers {
+            rig.command(0, QIE);
+        }
         rig.write64(RTADDR, root);
         rig.command(SRTP, 0);
         rig.command(0, TE);
-        Self { rig, universe, caches: Caches::default(), queue, wide, tail: 0, root, checked: 0 }
+        Self {
+            rig,
+            universe,
+            caches: Caches::default(),
+            queue,
+            wide,
+            by_registers: case.by_registers,
+            tail: 0,
+            root,
+            checked: 0,
+        }
     }
 
     /// Has the unit carry out a descriptor.
     fn invalidate(&mut self, words: &Words) -> Result<(), String> {
         let mode = self.root >> 10 & 3;
         let words = &words[..if self.wide { 4 } else { 2 }];
+        let command =
+            decode(&self.rig.caps, mode, words).map_err(|reason| format!("{words:x?}: {reason}"))?;
+        self.caches.invalidate(&command);
+        if self.by_registers { self.write_registers(words) } else { self.queue(words) }
+    }
+
+    /// The same by registers: what was done is as much as was asked for, or more (§11.4.6).
+    fn write_registers(&mut self, words: &[u64]) -> Result<(), String> {
+        let (granularity, domain) = (field(words[0], 5, 4), field(words[0], 31, 16));
+        let done = if field(words[0], 3, 0) == 1 {
+            let of_source = field(words[0], 49, 32) << 16;
+            self.rig.write64(CCMD, 1 << 63 | granularity << 61 | of_source | domain);
+            field(self.rig.read64(CCMD), 63, 59) & 0b10011
+        } else {
+            let registers = self.rig.caps.iotlb_registers();
+            self.rig.write64(registers, words[1]);
+            self.rig.write64(registers + 8, 1 << 63 | granularity << 60 | domain << 32);
+            field(self.rig.read64(registers + 8), 63, 57) & 0b100_0011
+        };
+        let enough = (1..=granularity).contains(&done);
+        enough.then_some(()).ok_or_else(|| format!("{words:x?} by registers: {done:#x} was done"))
+    }
+
+    fn queue(&mut self, words: &[u64]) -> Result<(), String> {
         for word in words {
             self.rig.memory.write(self.queue + self.tail, *word);
             self.tail = (self.tail + 8) % 4096;
@@ -148,9 +196,6 @@ impl Sequence {
         if self.rig.read64(IQH) != self.tail || self.rig.read32(FSTS) & 0x7F != 0 {
             return Err(format!("{words:x?} was not carried out, FSTS {:#x}", self.rig.read32(FSTS)));
         }
-        let command =
-            decode(&self.rig.caps, mode, words).map_err(|reason| format!("{words:x?}: {reason}"))?;
-        self.caches.invalidate(&command);
         Ok(())
     }
 
@@ -209,8 +254,9 @@ impl Sequence {
                 }
             }
             Step::Toggle => {
-                self.rig.write32(GCMD, QIE);
-                self.rig.write32(GCMD, QIE | TE);
+                let queue = if self.by_registers { 0 } else { QIE };
+                self.rig.write32(GCMD, queue);
+                self.rig.write32(GCMD, queue | TE);
                 if self.rig.caps.scalable() {
                     self.caches.clear();
                 }
@@ -231,7 +277,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(config_of_sequences())]
 
-    /// By the queue, in every mode.
+    /// By the queue, or by registers.
     #[test]
     fn nothing_that_legacy_invalidations_name_is_used_again(case in cases(Profile::Legacy, false)) {
         check(&case)?;
