@@ -1,8 +1,8 @@
 //! Builds the kernel with what no Debian kernel has, from Debian's newest source, our configuration fragment and a
 //! driver of our own.
 //!
-//! It takes twenty minutes of a processor, once; it happens only where a scenario or the user asks for that kernel. Of the
-//! machine it takes a C compiler, perl and the usual small tools; the rest comes from Debian's packages.
+//! It takes a quarter of an hour of a processor, once; it happens only where a scenario or the user asks for that
+//! kernel. Of the machine it takes a C compiler, perl and the usual small tools; the rest comes from Debian's packages.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,12 @@ use std::process::Command;
 use sha2::{Digest as _, Sha256};
 
 use super::apt::{Apt, Progress, run};
-use super::{Result, file_error, remove_folder, tools};
+use super::{PartError, Result, file_error, tools};
 
 /// What an L1 needs of a kernel beyond the smallest configuration there is.
 const FRAGMENT: &str = include_str!("../../../resources/rig/first-level-kernel.fragment");
+/// The file it lies in for the build. What it does not name is off, unless something it names brings it along.
+const SETTINGS: &str = "settings";
 /// The probe's driver, which becomes part of the kernel.
 const DRIVER: &str = include_str!("../../guests/linux/probe_sva.c");
 /// Programs that build a kernel and that few machines have.
@@ -55,18 +57,28 @@ pub(super) fn build(apt: &Apt, busybox: &Path, to: &Path) -> Result<String> {
     let output = work.join("output");
     create(&output)?;
     let _progress = Progress::start(format!("building a kernel with iommufd from {package}"), output.clone());
+    let fragment = output.join(SETTINGS);
+    std::fs::write(&fragment, FRAGMENT).map_err(file_error("cannot write", &fragment))?;
     tools.make(&source, &output, "allnoconfig")?;
     let config = output.join(".config");
-    let merged = std::fs::read_to_string(&config).map(|base| merge(&base, FRAGMENT));
-    merged.and_then(|text| std::fs::write(&config, text)).map_err(file_error("cannot write", &config))?;
-    tools.make(&source, &output, "olddefconfig")?;
+    let text = std::fs::read_to_string(&config).map_err(file_error("cannot read", &config))?;
+    if let Some(option) = missing(FRAGMENT, &text) {
+        return Err(PartError::Unavailable(format!("{package} cannot be built with {option}")));
+    }
     tools.make(&source, &output, "bzImage")?;
     let image = to.join("bzImage");
     std::fs::rename(output.join("arch/x86/boot/bzImage"), &image)
         .and_then(|()| std::fs::rename(&config, to.join("config")))
         .map_err(file_error("cannot keep", &image))?;
-    remove_folder(&work)?;
+    remove_later(&work, &to.with_extension(format!("rubbish-{}", std::process::id())))?;
     Ok(version)
+}
+
+/// Puts a folder aside and has it removed: a hundred thousand files can take minutes, and nobody has to wait for that.
+fn remove_later(folder: &Path, aside: &Path) -> Result<()> {
+    std::fs::rename(folder, aside).map_err(file_error("cannot put aside", folder))?;
+    run(Command::new("sh").args(["-c", "nice rm -rf \"$0\" >/dev/null 2>&1 &"]).arg(aside))?;
+    Ok(())
 }
 
 /// Puts our driver among those that are always built.
@@ -79,18 +91,9 @@ fn add_driver(source: &Path) -> Result<()> {
         .map_err(file_error("cannot add a driver to", &folder))
 }
 
-/// The configuration `base` with the settings of `fragment` instead of its own.
-fn merge(base: &str, fragment: &str) -> String {
-    let option = |line: &str| {
-        let line = line.strip_prefix("# ").unwrap_or(line);
-        line.starts_with("CONFIG_").then(|| line.split(['=', ' ']).next().unwrap_or_default().to_owned())
-    };
-    let replaced: Vec<_> = fragment.lines().filter_map(option).collect();
-    let kept = base.lines().filter(|line| option(line).is_none_or(|name| !replaced.contains(&name)));
-    kept.chain(fragment.lines()).fold(String::new(), |mut text, line| {
-        writeln!(text, "{line}").ok();
-        text
-    })
+/// The first option of `fragment` that is not in `config`: the kernel has none of that name, or not without others.
+fn missing<'a>(fragment: &'a str, config: &str) -> Option<&'a str> {
+    fragment.lines().find(|option| config.lines().all(|line| line != *option))
 }
 
 /// The programs for the build, ready to be found by name.
@@ -140,6 +143,7 @@ impl Tools {
             .arg(format!("LIBELF_FLAGS={include}"))
             .arg(format!("LIBELF_LIBS={}", libraries.join("libelf.so.1").display()))
             .env("PATH", format!("{}:{path}", self.programs.display()))
+            .env("KCONFIG_ALLCONFIG", output.join(SETTINGS))
             .env("M4", self.programs.join("m4"))
             .env("BISON_PKGDATADIR", self.tree.join("usr/share/bison"))
             .env_remove("MAKEFLAGS")
@@ -150,12 +154,29 @@ impl Tools {
 
 #[cfg(test)]
 mod tests {
-    use super::merge;
+    use std::time::{Duration, Instant};
+
+    use super::{missing, remove_later};
 
     #[test]
-    fn the_fragment_wins() {
-        let base = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\n# a comment\n";
-        let merged = merge(base, "CONFIG_B=y\nCONFIG_C=\"y\"\n");
-        assert_eq!(merged, "CONFIG_A=y\n# a comment\nCONFIG_B=y\nCONFIG_C=\"y\"\n");
+    fn what_is_removed_later_is_out_of_the_way_at_once() {
+        let folder = std::env::temp_dir().join(format!("remove-later-{}", std::process::id()));
+        let (work, aside) = (folder.join("work"), folder.join("aside"));
+        std::fs::create_dir_all(work.join("deep")).unwrap();
+        remove_later(&work, &aside).unwrap();
+        assert!(!work.exists());
+        let begin = Instant::now();
+        while aside.exists() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "nobody removes it");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_option_that_the_kernel_ignored_is_noticed() {
+        let config = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\n";
+        assert_eq!(missing("CONFIG_C=\"x\"\nCONFIG_A=y\n", config), None);
+        assert_eq!(missing("CONFIG_A=y\nCONFIG_B=y\nCONFIG_D=y\n", config), Some("CONFIG_B=y"));
     }
 }
