@@ -129,7 +129,8 @@
 //! - A function posts the interrupts of another: `posted-source-unchecked`.
 //!
 //! Counters and state:
-//! - Counters count what they should not: `frozen-counters-count`, `filters-ignored`, `counter-number-unchecked`.
+//! - Counters count what they should not: `frozen-counters-count`, `filters-ignored`, `counter-number-unchecked`,
+//!   `counter-operand-cut`, `lookup-counted-as-hit`, `dropped-request-counted`, `overflow-too-early`.
 //! - An overflow is told too often, or forgotten: `overflow-told-each-time`, `overflow-status-overwritten`.
 //! - A state is believed that contradicts itself: `state-registers-believed`, `state-modes-believed`,
 //!   `state-head-believed`, `state-regions-believed`.

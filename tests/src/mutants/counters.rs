@@ -64,6 +64,50 @@ pub(super) const ALL: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "overflow-too-early",
+        why: "A counter that has reached its last value counts as one that has gone past it.",
+        file: "iommu/src/counters.rs",
+        find: "if before + count > LAST {",
+        replace: "if before + count >= LAST {",
+        killed_by: Test::unit(
+            "iommu",
+            "counters::tests::s11_4_13_an_overflow_is_told_once_until_software_has_looked",
+        ),
+    },
+    Mutant {
+        name: "counter-operand-cut",
+        why: "Of a command's operand only the low bits are looked at, and another counter starts than was named.",
+        file: "iommu/src/counters.rs",
+        find: "u64::from(value >> 16) | u64::from(registers.get(COMMAND_HIGH)) << 16",
+        replace: "u64::from(value >> 16)",
+        killed_by: Test::unit(
+            "iommu",
+            "counters::tests::s11_4_14_commands_that_are_not_there_or_mean_nothing_fail",
+        ),
+    },
+    Mutant {
+        name: "lookup-counted-as-hit",
+        why: "Every lookup counts as a hit.",
+        file: "iommu/src/translate/lookup.rs",
+        find: "look.note(Event::IotlbLookup);",
+        replace: "look.note(Event::IotlbLookup);\n        look.note(Event::IotlbHit);",
+        killed_by: Test::unit(
+            "iommu",
+            "counters::tests::s11_4_13_lookups_hits_and_reads_are_counted_exactly",
+        ),
+    },
+    Mutant {
+        name: "dropped-request-counted",
+        why: "A page request that is dropped for want of room counts as one in the queue.",
+        file: "iommu/src/page_request.rs",
+        find: "if dropped.is_none() {",
+        replace: "if true {",
+        killed_by: Test::unit(
+            "iommu",
+            "counters::tests::s11_4_13_page_requests_count_when_they_are_in_the_queue",
+        ),
+    },
+    Mutant {
         name: "state-registers-believed",
         why: "A state sets bits of registers that nobody can set.",
         file: "iommu/src/state/check.rs",
