@@ -22,6 +22,7 @@ pub(crate) enum InterruptRequest {
 }
 
 impl InterruptRequest {
+    #[inline]
     pub(crate) fn decode(message: MsiMessage) -> Self {
         let MsiMessage { address, data } = message;
         if address & 1 << 4 == 0 {
@@ -117,6 +118,7 @@ impl InterruptEntry {
     }
 
     /// Whether `source` may use this entry.
+    #[inline]
     pub(crate) fn accepts(self, source: SourceId) -> bool {
         let named = SourceId(bits(self.0[1], 15, 0) as u16);
         match self.validation_type() {
@@ -138,6 +140,7 @@ impl InterruptEntry {
     }
 
     /// Remapped format: what is delivered.
+    #[inline]
     pub(crate) fn message(self, extended: bool) -> MsiMessage {
         let low = self.0[0];
         let destination = if extended { bits(low, 63, 32) } else { bits(low, 47, 40) };
