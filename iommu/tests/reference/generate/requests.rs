@@ -35,7 +35,8 @@ pub fn asked(with_pasid: u32) -> impl Strategy<Value = Asked> {
                 source: SourceId(source),
                 pasid,
                 privileged,
-                execute,
+                // Only what is read can be executed.
+                execute: execute && access == Access::Read && length > 0,
                 access: if length == 0 { Access::Read } else { access },
                 translated,
             },
