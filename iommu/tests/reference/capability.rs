@@ -44,6 +44,7 @@ flags! {
     no_write: ecap 33,
     extended_accessed: ecap 34,
     pasid: ecap 40,
+    throttling: ecap 41,
     page_request_drain: ecap 42,
     scalable: ecap 43,
     second_stage_dirty: ecap 45,

@@ -2,6 +2,7 @@
 
 use super::bits::{bit, field, mask};
 use super::capability::Caps;
+use super::device;
 use super::dispatch::{ABORT, LEGACY, SCALABLE};
 
 /// What an accepted descriptor asks for.
@@ -147,7 +148,7 @@ pub fn decode(caps: &Caps, mode: u64, words: &[u64]) -> Result<Command, u8> {
         }
         6 => [mask(8, 6) | mask(15, 12) | mask(63, 52), mask(11, 7)],
         7 => [mask(8, 6) | mask(15, 12) | mask(63, 52), u64::MAX],
-        _ => [0, 0],
+        _ => device::reserved(kind),
     };
     let reserved_set = words[0] & reserved[0] != 0 || words[1] & reserved[1] != 0;
     if reserved_set || words[2..].iter().any(|word| *word != 0) {
