@@ -127,6 +127,9 @@
 //! - A descriptor is another, or has reserved bits set, or the unit does not post: `descriptor-cut-short`,
 //!   `descriptor-bits-accepted`, `posting-unasked`.
 //! - A function posts the interrupts of another: `posted-source-unchecked`.
+//! - Software is not notified when it has to be: `urgent-suppressed`, `stale-outstanding-believed`.
+//! - A descriptor that changes is not looked at again, or for ever: `descriptor-judged-once`, `posting-without-end`.
+//! - Completion is told while an interrupt is still on its way: `interrupts-undrained`.
 //!
 //! Counters and state:
 //! - Counters count what they should not: `frozen-counters-count`, `filters-ignored`, `counter-number-unchecked`,

@@ -9,6 +9,7 @@ mod nvme;
 mod order;
 mod paths;
 mod peer;
+mod posted;
 mod refusals;
 mod sleep;
 mod stray;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Session> {
         sleep::session(),
         tables::session(),
         nvme::session(),
+        posted::session(),
         stray::session(),
         order::session(),
         kexec::session(),
@@ -48,3 +50,5 @@ pub fn named(name: &str) -> Option<Session> {
 
 /// Where the first NVMe drive stands in L1.
 const NVME: &str = "0000:00:05.0";
+/// Where the drive with one interrupt stands in L1.
+const NVME_ONE_VECTOR: &str = "0000:00:07.0";

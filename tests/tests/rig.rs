@@ -32,4 +32,4 @@ macro_rules! sessions {
     };
 }
 
-sessions!(peer smoke bare boot virtio modes newest sva sleep tables nvme stray order kexec paths refusals limits);
+sessions!(peer smoke bare boot virtio modes newest sva sleep tables nvme posted stray order kexec paths refusals limits);

@@ -87,4 +87,53 @@ pub(super) const ALL: &[Mutant] = &[
             "s5_posting::s9_10_a_unit_that_does_not_post_has_no_such_entries",
         ),
     },
+    Mutant {
+        name: "urgent-suppressed",
+        why: "An urgent interrupt waits like any other while notifications are suppressed.",
+        file: "iommu/src/spec/posted.rs",
+        find: "(urgent || self.0 & Self::SUPPRESSED == 0)",
+        replace: "(urgent && false || self.0 & Self::SUPPRESSED == 0)",
+        killed_by: Test::unit(
+            "iommu",
+            "interrupt::post::tests::only_urgent_interrupts_disturb_software_that_suppresses_notifications",
+        ),
+    },
+    Mutant {
+        name: "stale-outstanding-believed",
+        why: "A notification was outstanding before the vector was posted; that software has taken it since, and \
+              without the vector, goes unnoticed.",
+        file: "iommu/src/interrupt/post.rs",
+        find: "let notifies = control.notifies(entry.urgent());",
+        replace: "let notifies = control.notifies(entry.urgent());\n            \
+                  if !notifies {\n                return Ok(None);\n            }",
+        killed_by: Test::unit("iommu", "interrupt::post::tests::what_software_does_meanwhile_counts"),
+    },
+    Mutant {
+        name: "descriptor-judged-once",
+        why: "A descriptor that gets reserved bits after it was looked at is used all the same.",
+        file: "iommu/src/interrupt/post.rs",
+        find: "Err(found) => control = checked(Control(found))?,",
+        replace: "Err(found) => control = Control(found),",
+        killed_by: Test::unit("iommu", "interrupt::post::tests::what_software_does_meanwhile_counts"),
+    },
+    Mutant {
+        name: "posting-without-end",
+        why: "Software that keeps changing a descriptor keeps a processor of the host for ever.",
+        file: "iommu/src/interrupt/post.rs",
+        find: "for _ in 0..ATTEMPTS {",
+        replace: "loop {",
+        killed_by: Test::unit(
+            "iommu",
+            "interrupt::post::tests::a_descriptor_that_keeps_changing_costs_a_bounded_time_and_loses_nothing",
+        )
+        .or_hang(),
+    },
+    Mutant {
+        name: "interrupts-undrained",
+        why: "The invalidation of an entry completes while an interrupt by it is still on its way.",
+        file: "iommu/src/interrupt.rs",
+        find: "        self.sections.drain();\n",
+        replace: "",
+        killed_by: Test::unit("iommu", "interrupt::post::tests::an_invalidation_waits_for_the_notification"),
+    },
 ];

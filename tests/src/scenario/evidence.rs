@@ -114,9 +114,15 @@ pub fn number_after(text: &str, words: &str) -> Result<f64, String> {
 }
 
 /// The lines of a guest's kernel log that are warnings or worse, as `dmesg -r` marks them, but for those that every
-/// guest prints on a processor of this kind.
+/// guest prints on a processor of this kind, and the notice in a frame that a kernel with debugfs for IOMMUs prints.
 pub fn warnings(log: &str) -> Vec<&str> {
-    const USUAL: [&str; 3] = ["AMD Zen1", "Speculative Return Stack Overflow", "microcode"];
+    const USUAL: [&str; 5] = [
+        "AMD Zen1",
+        "Speculative Return Stack Overflow",
+        "microcode",
+        "kvm_intel: VMX not supported",
+        "<4>**",
+    ];
     log.lines()
         .filter(|line| {
             let mut start = line.bytes();
@@ -124,6 +130,7 @@ pub fn warnings(log: &str) -> Vec<&str> {
                 && start.next().is_some_and(|c| (b'0'..=b'4').contains(&c))
                 && start.next() == Some(b'>')
         })
+        .filter(|line| line.len() > "<4>".len())
         .filter(|line| !USUAL.iter().any(|usual| line.contains(usual)))
         .collect()
 }
@@ -149,5 +156,7 @@ mod tests {
     fn warnings_are_told_from_other_lines() {
         let log = "<6>[ 0.1] fine\n<4>[ 0.2] bad\n<5>[ 0.3] AMD Zen1\n<4>[ 0.4] AMD Zen1 DIV0\n<x>no\n";
         assert_eq!(warnings(log), ["<4>[ 0.2] bad"]);
+        let notice = "<4>\n<4>****\n<4>** NOTICE **\n<4>****\n";
+        assert!(warnings(notice).is_empty());
     }
 }

@@ -1,12 +1,9 @@
 //! An assigned NVMe drive, in every mode a stock kernel has.
 
-use super::NVME;
+use super::{NVME, NVME_ONE_VECTOR};
 use crate::guest::Guest;
 use crate::level1::Device;
 use crate::scenario::{Evidence, Scenario, Session, number_after, warnings};
-
-/// Where the drive with one interrupt stands in L1.
-const ONE_VECTOR: &str = "0000:00:07.0";
 
 /// Reads the whole drive, shows its interrupts, and writes a pattern that the host finds on the image afterwards.
 const READ_AND_WRITE: &str = "\
@@ -114,7 +111,7 @@ echo 1 >events/kvm/kvm_mmio/enable; echo 1 >tracing_on";
 cd /sys/kernel/tracing
 grep -o 'mmio write.*' trace
 echo 0 >events/kvm/kvm_mmio/enable; echo 0 >events/kvm/kvm_mmio/filter; echo >trace";
-    Scenario::new("affinity", Guest::new(script).assign(ONE_VECTOR).cpus(2))
+    Scenario::new("affinity", Guest::new(script).assign(NVME_ONE_VECTOR).cpus(2))
         .before(before)
         .after(after)
         .appears("@@ 1000 reads")

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -197,37 +197,87 @@ fn software_that_only_looks_when_notified_misses_nothing() {
     assert_eq!(machine.read_memory(CONTROL), NOTIFY);
 }
 
-/// Memory in which software changes the descriptor between any two accesses to it.
-struct Restless(AtomicU32, u64);
+/// Memory in which software changes the descriptor: what each look at the control word finds, one after the
+/// other, and from the last on always that.
+struct Changing {
+    controls: &'static [u64],
+    looks: AtomicUsize,
+    requested: AtomicBool,
+}
 
-impl TableMemory for Restless {
+impl Changing {
+    fn post(controls: &'static [u64]) -> (Result<Option<MsiMessage>, FaultReason>, usize) {
+        let memory =
+            Arc::new(Self { controls, looks: AtomicUsize::new(0), requested: AtomicBool::new(false) });
+        let interrupts = InterruptRemapping::new(Arc::clone(&memory), true);
+        let table = TablePointer(1 << 11);
+        interrupts.set_mode(InterruptMode::default().with_table(table).with_remapping(true));
+        let outcome = interrupts.post(InterruptEntry(entry(0x41, DESCRIPTOR)));
+        assert!(memory.requested.load(Ordering::Relaxed), "the vector is posted");
+        (outcome.map_err(|fault| fault.reason), memory.looks.load(Ordering::Relaxed))
+    }
+
+    fn look(&self) -> u64 {
+        let look = self.looks.fetch_add(1, Ordering::Relaxed);
+        self.controls[look.min(self.controls.len() - 1)]
+    }
+}
+
+impl TableMemory for Changing {
     fn read_u64(&self, _: GuestAddress) -> Result<u64, MemoryError> {
-        Ok(NOTIFY | self.1)
+        Ok(self.look())
     }
 
     fn write_u32(&self, address: GuestAddress, _: u32) -> Result<(), MemoryError> {
         Err(MemoryError(address.0))
     }
 
-    fn compare_exchange_u64(&self, _: GuestAddress, _: u64, _: u64) -> Result<Result<u64, u64>, MemoryError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(Err(NOTIFY | self.1))
+    fn compare_exchange_u64(
+        &self,
+        _: GuestAddress,
+        current: u64,
+        _: u64,
+    ) -> Result<Result<u64, u64>, MemoryError> {
+        assert!(self.requested.load(Ordering::Relaxed), "notifications are decided once the vector is there");
+        let found = self.look();
+        // The last value is one that changes between the look at it and the exchange.
+        let same = found == current && self.looks.load(Ordering::Relaxed) < self.controls.len();
+        Ok(if same { Ok(found) } else { Err(found) })
     }
 
     fn fetch_or_u64(&self, address: GuestAddress, set: u64) -> Result<u64, MemoryError> {
-        assert_eq!(set, if address.0 == CONTROL { ON } else { 1 << 1 });
-        Ok(NOTIFY | self.1)
+        if address.0 == CONTROL {
+            assert_eq!(set, ON);
+            return Ok(self.look());
+        }
+        assert_eq!((address.0, set), (DESCRIPTOR + 8, 1 << 1));
+        self.requested.store(true, Ordering::Relaxed);
+        Ok(0)
+    }
+}
+
+#[test]
+fn what_software_does_meanwhile_counts() {
+    // A value for the look, one for each exchange; the last does not come up.
+    for (controls, outcome) in [
+        (&[NOTIFY, NOTIFY, 0][..], Ok(Some(NOTIFICATION))),
+        // It has taken what was there before this vector, and is to be notified of it.
+        (&[NOTIFY | ON, NOTIFY, NOTIFY, 0], Ok(Some(NOTIFICATION))),
+        // Another has notified it.
+        (&[NOTIFY, NOTIFY | ON, NOTIFY | ON, 0], Ok(None)),
+        (&[NOTIFY | SN, NOTIFY, NOTIFY, 0], Ok(Some(NOTIFICATION))),
+        (&[NOTIFY, NOTIFY | SN, NOTIFY | SN, 0], Ok(None)),
+        (&[NOTIFY, NOTIFY | 4, 0], Err(FaultReason::PostedDescriptorReserved)),
+    ] {
+        assert_eq!(Changing::post(controls).0, outcome, "{controls:x?}");
     }
 }
 
 #[test]
 fn a_descriptor_that_keeps_changing_costs_a_bounded_time_and_loses_nothing() {
-    for (control, notification) in [(0, Some(NOTIFICATION)), (SN, Some(NOTIFICATION)), (ON, None)] {
-        let memory = Arc::new(Restless(AtomicU32::new(0), control));
-        let interrupts = InterruptRemapping::new(Arc::clone(&memory), true);
-        let table = TablePointer(1 << 11);
-        interrupts.set_mode(InterruptMode::default().with_table(table).with_remapping(true));
-        assert_eq!(interrupts.post(InterruptEntry(entry(0x41, DESCRIPTOR))), Ok(notification));
-        assert_eq!(memory.0.load(Ordering::Relaxed), 64);
+    for (controls, notification) in
+        [(&[NOTIFY][..], Some(NOTIFICATION)), (&[NOTIFY | SN], Some(NOTIFICATION)), (&[NOTIFY | ON], None)]
+    {
+        assert_eq!(Changing::post(controls), (Ok(notification), 66));
     }
 }
