@@ -2,6 +2,7 @@
 
 mod bare;
 mod boot;
+mod counters;
 mod kexec;
 mod limits;
 mod modes;

@@ -1,6 +1,7 @@
 //! Stock kernels in every mode of the remapping unit: legacy, scalable with second-stage tables, scalable with
 //! first-stage tables; with every unmap flushed at once, and with flushes left for later.
 
+use super::counters;
 use crate::guest::{Emulated, Guest};
 use crate::parts::Kernel;
 use crate::scenario::{Scenario, Session};
@@ -59,8 +60,8 @@ fn scenarios() -> Vec<Scenario> {
 
 /// Debian's 6.12.
 pub(super) fn session() -> Session {
-    Session::new("modes", "Debian's kernel works in every mode of the remapping unit", scenarios())
-        .devices(&[])
+    let scenarios = [scenarios(), vec![counters::scenario()]].concat();
+    Session::new("modes", "Debian's kernel works in every mode of the remapping unit", scenarios).devices(&[])
 }
 
 /// Debian's newest.

@@ -2,6 +2,7 @@
 //!
 //! Its output is for the rig: lines that begin with "@@".
 
+mod count;
 mod edu;
 mod floor;
 mod kexec;
@@ -30,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Time direct reads of a block device, one at a time.
     Reads(reads::Reads),
+    /// Count a remapping unit's events while a command runs.
+    Count(count::Count),
     /// Drive an `edu` device from user space.
     #[command(subcommand)]
     Edu(edu::Edu),
@@ -57,6 +60,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reads(reads) => reads.run(),
+        Command::Count(count) => count.run(),
         Command::Edu(edu) => edu.run(),
         Command::Probe(probe) => probe.run(),
         Command::Sva(sva) => sva.run(),
