@@ -85,7 +85,7 @@ impl<M: TableMemory> DmaRemapping<M> {
         if no_write {
             permissions -= Permissions::WRITE;
         }
-        let Leaf { guest, level, .. } = without_interrupts(leaf, iova);
+        let Leaf { guest, level, .. } = without_interrupts(leaf, iova, pasid);
         Ok(Translation {
             address: guest,
             size: level.span(),
@@ -153,11 +153,14 @@ const fn answer_at(iova: Iova, permissions: Permissions) -> Translation {
     }
 }
 
-/// What of `leaf` an answer for `iova` may promise: a page that the interrupt range is part of must not be
-/// used as a whole.
-fn without_interrupts(leaf: Leaf, iova: Iova) -> Leaf {
-    let (start, end) = (leaf.guest.0, leaf.guest.0 + leaf.level.span());
-    if start < INTERRUPT_RANGE.end && INTERRUPT_RANGE.start < end {
+/// What of `leaf` an answer for `iova` may promise: a page must not be used as a whole if the interrupt range is
+/// part of where it leads, or of where it lies and requests there are not translated.
+fn without_interrupts(leaf: Leaf, iova: Iova, pasid: Option<Pasid>) -> Leaf {
+    let span = leaf.level.span();
+    let has_interrupts =
+        |start: u64| start < INTERRUPT_RANGE.end && INTERRUPT_RANGE.start < start.saturating_add(span);
+    let untranslated = pasid.is_none() && has_interrupts(iova.0 & !(span - 1));
+    if untranslated || has_interrupts(leaf.guest.0) {
         return Leaf { guest: leaf.output(iova), level: Level::PAGE, ..leaf };
     }
     leaf

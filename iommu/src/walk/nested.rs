@@ -53,7 +53,7 @@ impl<F: Fn(Iova, Demand) -> Result<Leaf, FaultReason>> Behind for SecondStage<F>
 
     fn page(&self, leaf: Leaf, output: GuestAddress, demand: Demand) -> Result<Leaf, FaultReason> {
         let output = Iova(output.0);
-        let second = (self.0)(output, demand)?;
+        let second = (self.0)(output, demand.behind(leaf.rights))?;
         let level = leaf.level.min(second.level);
         let guest = GuestAddress(second.output(output).0 & !(level.span() - 1));
         Ok(Leaf { guest, level, rights: leaf.rights.behind(second.rights) })

@@ -102,6 +102,18 @@ impl Demand {
         Self { wish: Wish::Translation { no_write }, privileged, execute }
     }
 
+    /// What is needed of a second stage behind a page of a first with `rights`: what these keep from a device
+    /// that asks for whatever there is, it does not get there either.
+    pub(crate) const fn behind(self, rights: Rights) -> Self {
+        match self.wish {
+            Wish::Translation { no_write } => {
+                let writes = rights.permissions(self.privileged).contains(Permissions::WRITE);
+                Self { wish: Wish::Translation { no_write: no_write || !writes }, ..self }
+            }
+            Wish::Access(_) | Wish::Nothing => self,
+        }
+    }
+
     /// Whether tables that allow `rights` allow it. A dirty bit may still have to be set.
     pub(crate) const fn allowed_by(self, rights: Rights) -> bool {
         let (all, any) = self.needs();

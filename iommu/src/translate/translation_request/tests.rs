@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::scalable::{
     ACCESSED, DEVICE_TLB, DIRTY, EXECUTE, FIRST_STAGE, NESTED, NO_EXECUTE, P, PASIDS, PASS_THROUGH, PWU,
-    SECOND_STAGE, SUPERVISOR, USER, WALK_SNOOP, WIDTH_48,
+    SECOND_ACCESSED, SECOND_DIRTY, SECOND_STAGE, SECOND_STAGE_DIRTY, SUPERVISOR, USER, WALK_SNOOP, WIDTH_48,
 };
 use crate::testing::{DATA, LARGE, Machine, R, RW, SOURCE, W, descriptor};
 use crate::{Capabilities, Profile};
@@ -251,5 +251,44 @@ fn a_nested_answer_is_as_large_as_the_smaller_page() {
         machine.write_memory(machine.first_stage_entry(table, 4, iova, level), target | LARGE | PWU);
         let answer = machine.unit.translate(&TranslationRequest { iova: Iova(iova), ..request }).unwrap();
         assert_eq!((answer.size, answer.address.0), (size, address));
+    }
+}
+
+#[test]
+fn a_large_page_around_the_interrupt_range_is_whole_only_with_pasid() {
+    let (machine, directory, table) = machine();
+    let second = machine.table();
+    machine.pasid_entry(directory, 0, [SECOND_STAGE | WIDTH_48 | second | 1, 6, 0, 0, 0, 0, 0, 0]);
+    machine.write_memory(machine.entry(second, 4, 0xC000_0000, Level::PAGE_1G), 1 << 40 | RW | LARGE);
+    let entry = machine.first_stage_entry(table, 4, 0xC000_0000, Level::PAGE_1G);
+    machine.write_memory(entry, 1 << 40 | LARGE | PWU);
+    for (request, address, size) in
+        [(PLAIN, 1 << 40 | 0x3F00_0000, Level::PAGE), (WITH_PASID, 1 << 40, Level::PAGE_1G)]
+    {
+        let answer = machine.unit.translate(&TranslationRequest { iova: Iova(0xFF00_0000), ..request });
+        let answer = answer.unwrap();
+        assert_eq!((answer.address.0, answer.size), (address, size.span()));
+    }
+}
+
+#[test]
+fn a_nested_page_is_dirty_only_if_both_stages_may_write_it() {
+    let (machine, directory, table) = machine();
+    let second = machine.table();
+    machine.write_memory(machine.entry(second, 4, 0, Level::PAGE_1G), RW | LARGE);
+    let entry = machine.entry(second, 4, 1 << 30, Level::PAGE_2M);
+    let marks = || machine.read_memory(entry) & (SECOND_ACCESSED | SECOND_DIRTY);
+    let kind = NESTED | WIDTH_48 | SECOND_STAGE_DIRTY;
+    machine.pasid_entry(directory, 9, [kind | second | 1, 6 | WALK_SNOOP, table, 0, 0, 0, 0, 0]);
+    let request = TranslationRequest { pasid: Some(Pasid(9)), ..PLAIN };
+    machine.write_memory(entry, 1 << 40 | RW | LARGE);
+    for (iova, flags, permissions, expected) in [
+        (0x1000, P | USER, Permissions::READ, SECOND_ACCESSED),
+        (0x2000, PWU, READ_WRITE, SECOND_ACCESSED | SECOND_DIRTY),
+    ] {
+        machine.map_first_stage(table, iova, 1 << 30 | flags);
+        let answer = machine.unit.translate(&TranslationRequest { iova: Iova(iova), ..request }).unwrap();
+        assert_eq!(answer.permissions, permissions);
+        assert_eq!(marks(), expected);
     }
 }
