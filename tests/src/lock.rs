@@ -22,4 +22,10 @@ impl Lock {
         }
         Ok(Self { _file: file })
     }
+
+    /// Whether somebody has the lock on `path` at this moment.
+    pub(crate) fn is_held(path: &Path) -> bool {
+        let file = File::options().write(true).open(path);
+        file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_err())
+    }
 }

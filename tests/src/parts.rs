@@ -8,6 +8,7 @@ mod apt;
 mod kernel;
 mod kernel_build;
 mod modules;
+pub mod patience;
 mod qemu;
 mod tools;
 
@@ -108,6 +109,11 @@ impl Parts {
         Ok(self.part("busybox", |apt, to| apt.unpack(&["busybox-static"], to))?.join("bin/busybox"))
     }
 
+    /// Held while the part `name` is being made.
+    fn lock_of(&self, name: &str) -> PathBuf {
+        self.cache.join("parts").join(format!("{name}.lock"))
+    }
+
     /// The folder of the part `name`, which `make` fills if it is not in the cache yet.
     fn part(&self, name: &str, make: impl FnOnce(&apt::Apt, &Path) -> Result<String>) -> Result<PathBuf> {
         let parts = self.cache.join("parts");
@@ -116,7 +122,7 @@ impl Parts {
             return Ok(folder);
         }
         std::fs::create_dir_all(&parts).map_err(file_error("cannot create", &parts))?;
-        let lock = parts.join(format!("{name}.lock"));
+        let lock = self.lock_of(name);
         let _lock = Lock::take(&lock, &format!("another run is making {name}"))
             .map_err(file_error("cannot lock", &lock))?;
         if let Some(folder) = folder_in_use(&parts, &current) {

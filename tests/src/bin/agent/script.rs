@@ -14,9 +14,10 @@ pub(crate) struct Probe {
     address: String,
 }
 
-/// Where the script and what it works on stand for the device.
+/// Where the script and what it works on stand for the device, in reach of every table: a first stage of four levels
+/// has only 47 bits for users.
 const SCRIPT: u64 = 0x0300_0000;
-const DATA: u64 = 0xFEDC_0000_0000;
+const DATA: u64 = 0x7EDC_0000_0000;
 /// A hole next to the data.
 const HOLE: u64 = DATA + PAGE as u64;
 const DOORBELL_SCRIPT: u32 = 2;

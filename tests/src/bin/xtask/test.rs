@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
+use tests::parts::patience;
 use tests::program::{target_folder, workspace};
 use tests::skip;
 
@@ -57,6 +59,7 @@ impl Test {
         }
         let mut child = command
             .env(skip::VARIABLE, skipped)
+            .env(patience::VARIABLE, wait_until().to_string())
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot run cargo nextest")?;
@@ -84,6 +87,14 @@ impl Test {
         let word = |passed| if passed { "passed" } else { "FAILED" };
         Ok((quick && rig, format!("Summary: tests {}, rig {}", word(quick), word(rig))))
     }
+}
+
+/// The moment, in seconds since 1970, until which sessions wait for the kernel that [`fetch_parts`] has built: on a
+/// machine that has nothing yet, the rest takes about as long.
+fn wait_until() -> u64 {
+    const PATIENCE: Duration = Duration::from_mins(18);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now + PATIENCE).as_secs()
 }
 
 /// What the rig needs is fetched, and one kernel built, while other tests run: that build alone takes minutes.
