@@ -53,7 +53,8 @@
 //!
 //! Device-TLBs and page requests:
 //! - A device learns more than it may use: `no-write-ignored`, `interrupts-translated-ahead`, `answer-over-interrupts`,
-//!   `execution-unasked`.
+//!   `answer-over-interrupt-requests`, `execution-unasked`.
+//! - What a device does not get is marked as if it did: `read-only-nested-page-dirty`.
 //! - Translated addresses are believed from anyone, and any of them: `translated-by-anyone`,
 //!   `translated-by-anyone-in-legacy-mode`, `translated-beyond-memory`.
 //! - An invalidation counts as done that is not: `absent-device-answers`, `wrong-answer-unnoticed`,

@@ -31,11 +31,33 @@ pub(super) const ALL: &[Mutant] = &[
         name: "answer-over-interrupts",
         why: "A large page that the interrupt range is part of is told whole, and a device may then write there.",
         file: "iommu/src/translate/translation_request.rs",
-        find: "if start < INTERRUPT_RANGE.end && INTERRUPT_RANGE.start < end {",
-        replace: "if false {",
+        find: "if untranslated || has_interrupts(leaf.guest.0) {",
+        replace: "if untranslated {",
         killed_by: Test::unit(
             "iommu",
             "translate::translation_request::tests::the_interrupt_range_is_for_untranslated_requests",
+        ),
+    },
+    Mutant {
+        name: "answer-over-interrupt-requests",
+        why: "A large page is told whole although requests to some of its addresses are interrupts.",
+        file: "iommu/src/translate/translation_request.rs",
+        find: "if untranslated || has_interrupts(leaf.guest.0) {",
+        replace: "if has_interrupts(leaf.guest.0) {",
+        killed_by: Test::unit(
+            "iommu",
+            "translate::translation_request::tests::a_large_page_around_the_interrupt_range_is_whole_only_with_pasid",
+        ),
+    },
+    Mutant {
+        name: "read-only-nested-page-dirty",
+        why: "A page that a first stage lets a device only read becomes dirty in the second.",
+        file: "iommu/src/walk/nested.rs",
+        find: "(self.0)(output, demand.behind(leaf.rights))?;",
+        replace: "(self.0)(output, demand)?;",
+        killed_by: Test::unit(
+            "iommu",
+            "translate::translation_request::tests::a_nested_page_is_dirty_only_if_both_stages_may_write_it",
         ),
     },
     Mutant {
