@@ -94,6 +94,8 @@ impl Table {
         }
         let marker = Marker::new(self.marks);
         let mut walk = Walk { table: self, memory, behind, capabilities, iova, demand, marker };
+        // Where the way to it denies the request already, the walk has to find that out in its order.
+        let start = start.filter(|inner| demand.allowed_by(inner.rights));
         let mut inner = start.unwrap_or(Inner { table: self.root, level: self.top, rights: Rights::ALL });
         loop {
             match walk.step(&inner)? {

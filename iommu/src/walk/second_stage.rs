@@ -92,6 +92,8 @@ impl Table {
             return Err(reasons.beyond_width);
         }
         let mut marker = Marker::new(self.marks);
+        // Where the way to it denies the request already, the walk has to find that out in its order.
+        let start = start.filter(|inner| demand.allowed_by(inner.rights));
         let mut inner = start.unwrap_or(Inner { table: self.root, level: self.top, rights: Rights::ALL });
         loop {
             let Inner { table, level, rights } = inner;

@@ -171,6 +171,6 @@ fn a_walk_may_begin_where_another_ended() {
     machine.write_memory(way[0], 0);
     let again = |demand| table.walk(&machine.memory, &CAPABILITIES, Iova(0x2000), demand, Some(first.inner));
     assert_eq!(again(READ).unwrap().leaf.guest.0, DATA + 0x1000);
-    // What it did not allow is not allowed.
-    assert_eq!(again(WRITE), Err(FaultReason::ScalableWriteDenied));
+    // What it did not allow is looked for from the top, so that the fault is the first one on the way.
+    assert_eq!(again(WRITE), Err(FaultReason::ScalableSecondStageNotPresent));
 }
