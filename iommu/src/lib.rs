@@ -29,6 +29,7 @@ mod drain;
 mod drain_tests;
 mod event;
 mod fault;
+mod host;
 mod interrupt;
 mod invalidation;
 mod memory;
@@ -56,8 +57,9 @@ pub use ats::{
     PageResponseCode, Translation, TranslationError, TranslationRequest,
 };
 pub use capabilities::{Capabilities, CapabilitiesBuilder, Conflict, Feature, Profile, UnknownFeature};
+pub use host::{AssignedFunction, HostDma, HostGroup, HostIommu, HostMapper, HostSpace, MapError, SpaceId};
 pub use memory::{MemoryError, TableMemory};
-pub use platform::{AssignedFunction, EntryRange, HostMapper, MapError, Platform};
+pub use platform::{EntryRange, Platform};
 pub use shadow::{Attachment, Audit, Extent, Statistics};
 pub use state::StateError;
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
