@@ -1,4 +1,6 @@
 //! Seconds of each fuzz target (`iommu/fuzz`) with every test run: the corpus, and random bytes.
+//! `PORTCULLIS_FUZZ_SECONDS=3600 cargo nextest run --release -p iommu --test fuzz` goes on for longer, each time with
+//! other bytes.
 
 #[expect(unreachable_pub, reason = "In the package of the fuzz targets it is the library")]
 #[path = "../fuzz/src/bodies.rs"]
@@ -12,10 +14,12 @@ mod script;
 mod state_body;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long each target gets random bytes, after its corpus.
+/// How long each target gets random bytes, after its corpus, with every test run.
 const TIME: Duration = Duration::from_secs(2);
+/// Says in seconds how long instead.
+const VARIABLE: &str = "PORTCULLIS_FUZZ_SECONDS";
 
 /// Feeds a target; a panic is told with the input.
 fn feed(name: &str, target: fn(&[u8])) {
@@ -28,7 +32,12 @@ fn feed(name: &str, target: fn(&[u8])) {
     for input in &inputs {
         run(target, input);
     }
+    let longer = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    if longer.is_some() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        state ^= u64::from(now.subsec_nanos()) << 32 | now.as_secs();
+    }
     let mut random = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -36,7 +45,7 @@ fn feed(name: &str, target: fn(&[u8])) {
         state
     };
     let begin = Instant::now();
-    while begin.elapsed() < TIME {
+    while begin.elapsed() < longer.unwrap_or(TIME) {
         // New bytes, or an input with some of its bytes changed.
         let mut bytes = match random() % 3 {
             0 => (0..random() % 600).map(|_| random() as u8).collect(),

@@ -27,8 +27,8 @@ pub const USUAL_IOMMU: &str = "intremap=on,aw-bits=48";
 const PROCESSOR: &str = "EPYC,+svm,+npt,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec";
 /// How long an L1 may take to its first process.
 const BOOT: Duration = Duration::from_secs(90);
-/// How long a whole session may take, whatever happens in it.
-const SESSION: Duration = Duration::from_mins(25);
+/// How long an L1 lives at the most, whatever happens in it, unless its [`Config`] has another limit.
+const LIFETIME: Duration = Duration::from_mins(25);
 
 /// Why an L1 could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,8 @@ pub struct Config {
     pub devices: Vec<Device>,
     /// Added to its kernel command line.
     pub cmdline: String,
+    /// How long it lives at the most.
+    pub lifetime: Duration,
     /// What lies in its file system.
     pub contents: Contents,
 }
@@ -77,6 +79,7 @@ impl Default for Config {
             memory: 4096,
             devices: vec![Device::Nvme],
             cmdline: String::new(),
+            lifetime: LIFETIME,
             contents: Contents::default(),
         }
     }
@@ -102,7 +105,7 @@ impl Level1 {
 
         let console = folder.join("level1.console.log");
         let log = File::create(folder.join("level0.log")).map_err(host_error("cannot create a log"))?;
-        let mut command = bounded(SESSION);
+        let mut command = bounded(config.lifetime);
         command
             .args(machine.command)
             .args(["-display", "none", "-monitor", "none"])

@@ -190,6 +190,24 @@ impl Scenario {
     }
 }
 
+/// When a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// With every change: a test of `.ci/run`.
+    Regression,
+    /// By `cargo xtask nightly`: it takes long.
+    Nightly,
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Regression => "regression",
+            Self::Nightly => "nightly",
+        })
+    }
+}
+
 /// Scenarios that share one boot of an L1.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -197,6 +215,8 @@ pub struct Session {
     pub name: &'static str,
     /// What it shows, in one sentence.
     pub shows: &'static str,
+    /// When it runs.
+    pub tier: Tier,
     /// L1's kernel.
     pub kernel: Kernel,
     /// The guests' kernel.
@@ -221,6 +241,7 @@ impl Session {
         Self {
             name,
             shows,
+            tier: Tier::Regression,
             kernel: Kernel::Debian,
             guest_kernel: Kernel::Debian,
             iommu: USUAL_IOMMU,
@@ -230,6 +251,20 @@ impl Session {
             files: || Ok(Vec::new()),
             scenarios,
         }
+    }
+
+    /// Runs at night only.
+    #[must_use]
+    pub fn nightly(mut self) -> Self {
+        self.tier = Tier::Nightly;
+        self
+    }
+
+    /// In an L1 that runs `kernel`.
+    #[must_use]
+    pub fn kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
+        self
     }
 
     /// With guests that run `kernel`.
@@ -265,6 +300,11 @@ impl Session {
     pub fn files(mut self, files: fn() -> anyhow::Result<Vec<(PathBuf, String)>>) -> Self {
         self.files = files;
         self
+    }
+
+    /// How long it may take in all, if every scenario takes as long as it may.
+    pub(crate) fn budget(&self) -> Duration {
+        self.scenarios.iter().map(|scenario| scenario.budget).sum()
     }
 
     /// Whether any of its guests is run by QEMU.

@@ -49,6 +49,9 @@ pub fn named(name: &str) -> Option<Session> {
     all().into_iter().find(|session| session.name == name)
 }
 
+/// The environment variable that says how many minutes the soaks go on.
+pub const SOAK_MINUTES: &str = "PORTCULLIS_SOAK_MINUTES";
+
 /// Where the first NVMe drive stands in L1.
 const NVME: &str = "0000:00:05.0";
 /// Where the drive with one interrupt stands in L1.

@@ -42,6 +42,12 @@ impl Evidence {
         Ok(tables)
     }
 
+    /// What the guest and L1 measured: the rest of the lines that begin with `@@ figure`.
+    pub(super) fn figures(&self) -> Vec<String> {
+        let lines = self.guest.lines().chain(self.level1.lines());
+        lines.filter_map(|line| line.strip_prefix("@@ figure ")).map(|line| line.trim().to_owned()).collect()
+    }
+
     /// Everything in which the scenario differs from what it must be.
     pub(super) fn problems(&self, scenario: &Scenario) -> Vec<String> {
         let mut problems = Vec::new();

@@ -11,6 +11,8 @@ use crate::program::{self, Programs};
 
 /// How long L1 may take for the scripts before and after a guest.
 const ERRAND: Duration = Duration::from_mins(1);
+/// How long it may take for all of them.
+const ERRANDS: Duration = Duration::from_mins(10);
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Outcome {
     pub scenario: &'static str,
     /// From the VMM's start to its end.
     pub elapsed: Duration,
+    /// What it measured: the lines of the guest and of L1 that begin with `@@ figure`.
+    pub figures: Vec<String>,
     /// What was wrong, with the end of every layer's log; none if nothing was.
     pub failure: Option<Failure>,
 }
@@ -41,10 +45,12 @@ pub struct Outcome {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = self.elapsed.as_secs_f64();
-        match &self.failure {
-            None => write!(f, "{} ({seconds:.1} s): ok", self.scenario),
-            Some(failure) => write!(f, "{} ({seconds:.1} s): FAILED\n{failure}", self.scenario),
+        let word = if self.failure.is_none() { "ok" } else { "FAILED" };
+        write!(f, "{} ({seconds:.1} s): {word}", self.scenario)?;
+        for figure in &self.figures {
+            write!(f, "\n  {figure}")?;
         }
+        self.failure.as_ref().map_or(Ok(()), |failure| write!(f, "\n{failure}"))
     }
 }
 
@@ -121,6 +127,7 @@ fn config(session: &Session, settings: &Settings) -> anyhow::Result<Config> {
         memory: session.memory,
         devices: session.devices.clone(),
         cmdline: session.cmdline.to_owned(),
+        lifetime: Config::default().lifetime.max(session.budget() + ERRANDS),
         contents,
     })
 }
@@ -172,5 +179,5 @@ fn judge(scenario: &Scenario, evidence: &Evidence, folder: &Path) -> std::io::Re
         }
         Failure { problems, tails, logs: folder.to_owned() }
     });
-    Ok(Outcome { scenario: scenario.name, elapsed: evidence.elapsed, failure })
+    Ok(Outcome { scenario: scenario.name, elapsed: evidence.elapsed, figures: evidence.figures(), failure })
 }

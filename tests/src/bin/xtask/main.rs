@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod mutants;
+mod nightly;
 mod qemu_compare;
 mod rig;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     QemuCompare(qemu_compare::QemuCompare),
     /// Plant known defects in a copy of the code, one at a time, and see that a test notices each.
     Mutants(mutants::Mutants),
+    /// Everything that takes long, bounded in time; the results go to docs/nightly.
+    Nightly(nightly::Nightly),
     /// Format, lints, and all tests that take minutes; with --all, those of the rig too.
     Test(test::Test),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Conformance(conformance) => conformance.run(),
         Command::QemuCompare(compare) => compare.run(),
         Command::Mutants(mutants) => mutants.run(),
+        Command::Nightly(nightly) => nightly.run(),
         Command::Test(test) => test.run(),
     };
     result.unwrap_or_else(|error| {

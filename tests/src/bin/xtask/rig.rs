@@ -15,7 +15,7 @@ use tests::scenarios;
 
 #[derive(Subcommand)]
 pub(crate) enum Rig {
-    /// List the sessions and their scenarios.
+    /// List the sessions, when they run, and their scenarios.
     List,
     /// Run scenarios: SESSION for all of a session, SESSION/SCENARIO for one.
     #[command(after_help = "Example: cargo xtask rig run boot nvme/strict")]
@@ -116,6 +116,7 @@ impl Machine {
             devices: self.device.clone(),
             cmdline: self.cmdline.clone(),
             contents,
+            ..Config::default()
         })
     }
 }
@@ -135,7 +136,7 @@ impl Rig {
 
 fn list() {
     for session in scenarios::all() {
-        println!("{:<12} {}", session.name, session.shows);
+        println!("{:<12} {:<10}  {}", session.name, session.tier, session.shows);
         for scenario in &session.scenarios {
             println!("  {}/{}", session.name, scenario.name);
         }
