@@ -78,6 +78,8 @@ impl Case {
             ("virtio", _) => ("128M", "--device virtio-blk,path={disk}".into()),
             _ => ("128M", DEVICES.into()),
         };
+        // Most cases are written for one profile, not for what the machine would choose.
+        let profile = if devices.contains("--iommu-profile") { "" } else { "--iommu-profile legacy" };
         let arguments = match (guest, name) {
             ("hello", "code") => "code=7".into(),
             ("hello", "memory") => "high=1".into(),
@@ -95,7 +97,10 @@ impl Case {
             guest: guest.to_owned(),
             name: name.to_owned(),
             arguments,
-            options: format!("--memory {memory} {devices}").split_whitespace().map(str::to_owned).collect(),
+            options: format!("--memory {memory} {devices} {profile}")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
             ends,
             says,
             leaves: ((guest, name) == ("virtio", "writes")).then_some("PORTCULLISPORTCULLIS"),

@@ -92,7 +92,8 @@ mod tests {
             "portcullis run --kernel K --iommu-features=-pass-through,+posted-interrupts",
         ] {
             let Command::Run(run) = Cli::try_parse_from(line.split(' ')).unwrap().command;
-            let capabilities = run.config().unwrap().unit.wanted(48);
+            let legacy = iommu::Capabilities::legacy(48).to_builder();
+            let capabilities = run.config().unwrap().unit.features.apply(legacy);
             assert!(!capabilities.has(iommu::Feature::PassThrough));
             assert!(capabilities.has(iommu::Feature::PostedInterrupts));
         }

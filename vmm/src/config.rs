@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub use parse::{
     DeviceKind, DeviceSpec, HostFunction, IommuChoice, ModuleSpec, Placement, RmrrSpec, Size, VfioSpec,
 };
-pub use unit::{FeatureChanges, ProfileChoice, UnitSpec};
+pub use unit::{FeatureChanges, ProfileChoice, UnitSpec, profile_name};
 
 use crate::memory::PageSize;
 
@@ -62,8 +62,8 @@ pub struct Options {
     #[arg(long, value_name = "KIND")]
     pub iommu: Option<IommuChoice>,
 
-    /// What the remapping unit can do: `legacy` or `second-stage`, which work with --vfio, or
-    /// `first-stage` or `full`, for emulated devices [default: legacy]
+    /// What the remapping unit can do: `legacy` or `second-stage`, which work with --vfio, `first-stage` or
+    /// `full`, for emulated devices, or `auto`, what serves the machine best [default: auto]
     #[arg(long, value_name = "NAME")]
     pub iommu_profile: Option<ProfileChoice>,
 
@@ -234,7 +234,7 @@ impl Options {
             width: self.iommu_width,
         };
         if iommu == IommuChoice::Vtd {
-            unit.check(!self.vfio.is_empty()).map_err(ConfigError::Invalid)?;
+            unit.check().map_err(ConfigError::Invalid)?;
         }
         if iommu == IommuChoice::Off && !self.rmrr.is_empty() {
             return invalid(

@@ -9,6 +9,7 @@ mod functions;
 mod host;
 mod memory_map;
 mod power;
+mod profile;
 mod remapping;
 
 use std::sync::Arc;

@@ -64,6 +64,7 @@ pub(super) fn options(ours: &[String]) -> Vec<String> {
             "--cpus" => options.extend(["-smp".into(), value.clone()]),
             "--iommu" if value == "off" => unit.clear(),
             "--iommu-profile" => match value.as_str() {
+                "legacy" => {}
                 "second-stage" => unit = format!("{UNIT},{SECOND_STAGE}"),
                 // First stages have no caching mode.
                 "first-stage" => unit = format!("{UNIT},{FIRST_STAGE}").replace("caching-mode=on,", ""),

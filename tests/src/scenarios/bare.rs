@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn a_case_is_a_line_of_the_script() {
         let script = script("hello");
-        let line =
-            "run_case hello/code 15 '' '' --kernel /bare/hello --cmdline 'code code=7' --memory 128M\n";
+        let line = "run_case hello/code 15 '' '' --kernel /bare/hello --cmdline 'code code=7' --memory 128M \
+                    --iommu-profile legacy\n";
         assert!(script.contains(line), "{script}");
     }
 }

@@ -10,7 +10,10 @@ pub(super) fn smoke() -> Session {
         .appears("{nvme.sha256}")
         .appears("DMAR: IOMMU enabled")
         .appears("DMAR-IR: Enabled IRQ remapping in x2apic mode")
-        .appears("IR-PCI-MSIX-*nvme0q1");
+        .appears("IR-PCI-MSIX-*nvme0q1")
+        .appears(
+            "portcullis: the remapping unit has the profile `legacy` and 48 bits, because functions are*",
+        );
     Session::new("smoke", "a guest reads an assigned NVMe drive through its own tables", vec![scenario])
 }
 
@@ -21,6 +24,9 @@ pub(super) fn session() -> Session {
     let scenarios = vec![
         Scenario::new("no-iommu", guest().without_iommu().cmdline("")).appears("IO-APIC*ttyS0"),
         Scenario::new("iommu", guest())
+            .appears(
+                "portcullis: the remapping unit has the profile `full` and 48 bits, because no function*",
+            )
             .appears("DMAR: IOMMU enabled")
             .appears("DMAR-IR: Enabled IRQ remapping in x2apic mode")
             .appears("DMAR: dmar0: Using Queued invalidation")

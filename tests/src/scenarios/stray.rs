@@ -8,6 +8,8 @@ pub(super) fn session() -> Session {
     let edu = |script: &str| {
         let script = format!("bind_vfio 0000:00:04.0 || exit 1\n{script}");
         Guest::new(script)
+            // Its faults are called by their names in legacy mode.
+            .profile("legacy")
             .cmdline("intel_iommu=on iommu.strict=1")
             .emulate(Emulated::Edu { place: "04.0".into(), mask: 0x0fff_ffff })
     };

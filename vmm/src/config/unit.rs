@@ -2,25 +2,32 @@
 
 use std::str::FromStr;
 
-use iommu::{Capabilities, CapabilitiesBuilder, Feature, Profile, UnknownFeature};
+use iommu::{CapabilitiesBuilder, Feature, Profile, UnknownFeature};
 
-/// The profiles by name.
-const PROFILES: [(&str, Profile); 4] = [
-    ("legacy", Profile::Legacy),
-    ("second-stage", Profile::SecondStage),
-    ("first-stage", Profile::FirstStage),
-    ("full", Profile::Full),
+/// The profiles by name; the one that the machine chooses is not known yet.
+const PROFILES: [(&str, ProfileChoice); 5] = [
+    ("auto", ProfileChoice::Auto),
+    ("legacy", ProfileChoice::Named(Profile::Legacy)),
+    ("second-stage", ProfileChoice::Named(Profile::SecondStage)),
+    ("first-stage", ProfileChoice::Named(Profile::FirstStage)),
+    ("full", ProfileChoice::Named(Profile::Full)),
 ];
 
-/// A profile of the unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+/// A profile of the unit, or the leave to choose one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
-pub struct ProfileChoice(pub Profile);
+pub enum ProfileChoice {
+    /// The one that serves the machine best.
+    #[default]
+    Auto,
+    /// This one or none.
+    Named(Profile),
+}
 
-impl Default for ProfileChoice {
-    fn default() -> Self {
-        Self(Profile::Legacy)
-    }
+/// The name of a profile on the command line.
+pub fn profile_name(profile: Profile) -> &'static str {
+    let named = PROFILES.iter().find(|(_, choice)| *choice == ProfileChoice::Named(profile));
+    named.map_or("auto", |(name, _)| name)
 }
 
 impl FromStr for ProfileChoice {
@@ -28,9 +35,10 @@ impl FromStr for ProfileChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = PROFILES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, profile)| Self(*profile)).ok_or_else(|| {
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
             format!(
-                "There is no profile `{text}`: --iommu-profile takes legacy, second-stage, first-stage or full"
+                "There is no profile `{text}`: --iommu-profile takes auto, legacy, second-stage, first-stage or \
+                 full"
             )
         })
     }
@@ -85,47 +93,26 @@ impl UnitSpec {
     /// The narrower width, for hosts that cannot follow.
     pub const NARROW: u8 = 39;
 
-    /// Refuses what cannot be, with or without assigned functions behind the unit.
-    pub(super) fn check(&self, assigned: bool) -> Result<(), String> {
-        let width = self.width.unwrap_or(Self::WIDEST);
-        if !Self::WIDTHS.contains(&width) {
-            return Err(format!(
+    /// Refuses a width that does not exist.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.width {
+            Some(width) if !Self::WIDTHS.contains(&width) => Err(format!(
                 "A remapping unit of {width} bits does not exist: --iommu-width takes 39, 48 or 57"
-            ));
+            )),
+            _ => Ok(()),
         }
-        let capabilities = self.wanted(width).build().map_err(|conflict| {
-            format!("Such a remapping unit cannot be: {conflict}. Change --iommu-features")
-        })?;
-        if !assigned {
-            return Ok(());
-        }
-        if capabilities.has(Feature::FirstStage) {
-            return Err("Assigned functions cannot follow first-stage tables, because a guest never \
-                        announces what it maps there: with --vfio take --iommu-profile legacy or \
-                        second-stage"
-                .into());
-        }
-        if capabilities.has(Feature::SecondStageDirty) {
-            return Err(
-                "Assigned functions cannot mark a guest's second-stage tables, because the host goes by \
-                        tables of its own: drop +second-stage-dirty or --vfio"
-                    .into(),
-            );
-        }
-        if !capabilities.has(Feature::CachingMode) {
-            return Err("Assigned functions need caching mode, because without it a guest does not \
-                        announce what it maps: drop -caching-mode or --vfio"
-                .into());
-        }
-        Ok(())
     }
+}
 
-    /// What a unit of `width` bits is to be able to do.
-    pub fn wanted(&self, width: u8) -> CapabilitiesBuilder {
-        let profile = Capabilities::builder(self.profile.0, width);
-        self.features.0.iter().fold(profile, |builder, &(feature, wanted)| {
-            if wanted { builder.with(feature) } else { builder.without(feature) }
-        })
+impl FeatureChanges {
+    /// Changes `profile` as the user said, in his order.
+    pub fn apply(&self, profile: CapabilitiesBuilder) -> CapabilitiesBuilder {
+        self.0.iter().fold(
+            profile,
+            |builder, &(feature, wanted)| {
+                if wanted { builder.with(feature) } else { builder.without(feature) }
+            },
+        )
     }
 }
 

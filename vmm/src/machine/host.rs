@@ -6,6 +6,7 @@ use devices::GuestRam;
 use kvm_ioctls::VmFd;
 
 use super::BuildError;
+use super::profile::{Abilities, Circumstances};
 use crate::config::{Config, IommuChoice, VfioSpec};
 use crate::host_dma::{Host, HostError, KvmVfio, ReservedKind, Spaces, Taken, check_locked_memory};
 use crate::memory;
@@ -37,15 +38,17 @@ impl FromHost {
         Ok(Self { taken })
     }
 
-    /// Address bits that the host follows for every function; `None` if there is none to follow.
-    pub(super) fn width(&self) -> Result<Option<u8>, HostError> {
-        let widths = self.taken.iter().map(|(_, taken)| taken.container.width());
-        widths.collect::<Result<Vec<_>, _>>().map(|widths| widths.into_iter().min())
-    }
-
-    /// Whether no function can get past the processors' caches: emulated ones never do.
-    pub(super) fn is_coherent(&self) -> bool {
-        self.taken.iter().all(|(_, taken)| taken.container.is_coherent())
+    /// What the choice of a remapping unit goes by.
+    pub(super) fn circumstances(&self) -> Result<Circumstances, HostError> {
+        let containers = || self.taken.iter().map(|(_, taken)| &taken.container);
+        let widths = containers().map(|container| container.width()).collect::<Result<Vec<_>, _>>()?;
+        let assigned = widths.into_iter().min().map(|width| Abilities {
+            width,
+            coherent: containers().all(|container| container.is_coherent()),
+            // Type1 has no such thing.
+            nesting: false,
+        });
+        Ok(Circumstances { assigned, slots: false })
     }
 
     /// Checks that the host follows a unit of `width` bits over all of guest RAM.

@@ -11,26 +11,24 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::BuildError;
 use super::host::FromHost;
-use crate::config::{Config, UnitSpec};
+use super::profile::{self, Chosen};
+use crate::config::Config;
 use crate::event_loop::EventLoop;
 use crate::interrupts::{KvmMsi, RouteTable};
 
-/// Makes the unit, as wide as the host can follow and the machine has addresses for.
+/// Makes the unit, as wide as the host can follow and the machine has addresses for, and says which it is
+/// where the user has left that open.
 pub(super) fn unit(
     config: &Config,
     host: &FromHost,
     memory: &Arc<GuestRam>,
 ) -> Result<Remapping, BuildError> {
-    let followed = host.width()?;
-    let width = match config.unit.width {
-        Some(width) => width,
-        None if followed.is_none_or(|host| host >= UnitSpec::WIDEST) => UnitSpec::WIDEST,
-        None => UnitSpec::NARROW,
-    };
-    host.check(width, memory)?;
-    let whole = config.unit.wanted(width);
-    let wanted = if host.is_coherent() { whole } else { whole.without(Feature::SnoopControl) };
-    let capabilities = wanted.build().map_err(BuildError::device("the remapping unit"))?;
+    let Chosen { capabilities, reason } =
+        profile::choose(&config.unit, host.circumstances()?).map_err(BuildError::Invalid)?;
+    host.check(capabilities.guest_address_width(), memory)?;
+    if let Some(reason) = reason {
+        eprintln!("portcullis: {reason}");
+    }
     Ok(Remapping::Unit(Arc::new(Unit::new(memory.clone(), capabilities))))
 }
 

@@ -1,0 +1,102 @@
+use super::*;
+use crate::config::FeatureChanges;
+
+const HOST: Abilities = Abilities { width: 48, coherent: true, nesting: false };
+const NONE: Circumstances = Circumstances { assigned: None, slots: false };
+const SLOTS: Circumstances = Circumstances { slots: true, ..NONE };
+const ASSIGNED: Circumstances = assigned(HOST);
+const NESTING: Circumstances = assigned(Abilities { nesting: true, ..HOST });
+
+const fn assigned(host: Abilities) -> Circumstances {
+    Circumstances { assigned: Some(host), slots: false }
+}
+
+fn unit(profile: &str, features: &str) -> UnitSpec {
+    let features = if features.is_empty() { FeatureChanges::default() } else { features.parse().unwrap() };
+    UnitSpec { profile: profile.parse().unwrap(), features, width: None }
+}
+
+fn chosen(profile: &str, features: &str, circumstances: Circumstances) -> Capabilities {
+    choose(&unit(profile, features), circumstances).unwrap().capabilities
+}
+
+#[test]
+fn the_machine_chooses_what_serves_it_best_and_says_why() {
+    let legacy = Capabilities::legacy(48);
+    let without_snoop = |capabilities: Capabilities| {
+        capabilities.to_builder().without(Feature::SnoopControl).build().unwrap()
+    };
+    let first_stage = Capabilities::builder(Profile::FirstStage, 48).with(Feature::CachingMode);
+    let table = [
+        (NONE, Capabilities::new(Profile::Full, 48), "`full`", "no function is assigned"),
+        (ASSIGNED, legacy, "`legacy`", "never announces first-stage"),
+        (NESTING, first_stage.build().unwrap(), "`first-stage`", "walks first-stage tables itself"),
+        // What may come later the host has not been asked about.
+        (SLOTS, without_snoop(legacy), "`legacy`", "may be plugged in"),
+        (Circumstances { slots: true, ..ASSIGNED }, without_snoop(legacy), "`legacy`", "may be plugged in"),
+        (Circumstances { slots: true, ..NESTING }, without_snoop(legacy), "`legacy`", "may be plugged in"),
+        (assigned(Abilities { coherent: false, ..HOST }), without_snoop(legacy), "`legacy`", "48 bits"),
+        (assigned(Abilities { width: 39, ..HOST }), Capabilities::legacy(39), "`legacy`", "39 bits"),
+        (assigned(Abilities { width: 47, ..HOST }), Capabilities::legacy(39), "`legacy`", "39 bits"),
+        (assigned(Abilities { width: 57, ..HOST }), legacy, "`legacy`", "48 bits"),
+    ];
+    for (circumstances, expected, name, why) in table {
+        let chosen = choose(&UnitSpec::default(), circumstances).unwrap();
+        let reason = chosen.reason.expect("the machine chose");
+        assert!(reason.contains(name) && reason.contains(why) && !reason.contains('\n'), "{reason}");
+        assert_eq!(chosen.capabilities, expected, "{circumstances:?}");
+    }
+}
+
+#[test]
+fn the_width_and_the_profile_that_the_user_names_stand() {
+    let spec = UnitSpec { width: Some(57), ..unit("second-stage", "") };
+    let wide = assigned(Abilities { width: 57, ..HOST });
+    let expected = Capabilities::new(Profile::SecondStage, 57);
+    assert_eq!(choose(&spec, wide), Ok(Chosen { capabilities: expected, reason: None }));
+}
+
+#[test]
+fn no_profile_posts_interrupts_unless_asked() {
+    for profile in [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Full] {
+        let capabilities = chosen(profile_name(profile), "", NONE);
+        assert_eq!(capabilities, Capabilities::new(profile, 48));
+        assert!(!capabilities.has(Feature::PostedInterrupts));
+    }
+    assert!(chosen("auto", "+posted-interrupts", ASSIGNED).has(Feature::PostedInterrupts));
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_a_sentence_that_says_what_to_do() {
+    let announces = "legacy or second-stage, or drop --vfio";
+    let table = [
+        ("full", "-scalable", NONE, "needs ECAP.SMTS; change --iommu-features"),
+        ("first-stage", "", ASSIGNED, announces),
+        ("full", "", ASSIGNED, announces),
+        ("full", "", SLOTS, "legacy or second-stage, or drop the slots"),
+        ("first-stage", "", Circumstances { slots: true, ..NESTING }, announces),
+        ("second-stage", "+second-stage-dirty", ASSIGNED, "drop +second-stage-dirty or --vfio"),
+        ("full", "", NESTING, "drop +second-stage-dirty or --vfio"),
+        ("legacy", "-caching-mode", ASSIGNED, "drop -caching-mode or --vfio"),
+        ("second-stage", "-caching-mode", SLOTS, "drop -caching-mode or the slots"),
+        ("first-stage", "-caching-mode", NESTING, "drop -caching-mode or --vfio"),
+    ];
+    for (profile, features, circumstances, hint) in table {
+        let error = choose(&unit(profile, features), circumstances).unwrap_err();
+        assert!(error.contains(hint) && !error.contains('\n'), "{profile} {features}: {error}");
+    }
+}
+
+#[test]
+fn what_only_assigned_functions_need_is_free_without_them() {
+    for (profile, features) in [
+        ("legacy", "-caching-mode"),
+        ("second-stage", "+second-stage-dirty"),
+        ("first-stage", ""),
+        ("full", ""),
+    ] {
+        assert!(choose(&unit(profile, features), NONE).is_ok(), "{profile} {features}");
+    }
+    assert!(chosen("first-stage", "", NESTING).has(Feature::CachingMode));
+    assert!(!chosen("first-stage", "", NONE).has(Feature::CachingMode));
+}
