@@ -22,6 +22,18 @@ pub enum Viommu {
     Off,
 }
 
+/// By which of the kernel's interfaces the VMM has the host map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The one that the VMM chooses by itself.
+    #[default]
+    Own,
+    /// VFIO's type 1.
+    Type1,
+    /// iommufd.
+    Iommufd,
+}
+
 /// A device that the VMM emulates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emulated {
@@ -49,6 +61,8 @@ pub enum Emulated {
 pub struct Guest {
     /// Who runs it.
     pub vmm: Vmm,
+    /// Its kernel if that is one of our own for bare metal: a file of L1.
+    pub image: Option<String>,
     /// Its processors.
     pub cpus: u32,
     /// Its memory in MiB.
@@ -59,6 +73,8 @@ pub struct Guest {
     pub cmdline: String,
     /// L1's addresses of the functions assigned to it.
     pub assigned: Vec<String>,
+    /// How the host maps for them.
+    pub backend: Backend,
     /// Devices that its VMM emulates.
     pub emulated: Vec<Emulated>,
     /// Added to the VMM's command line.
@@ -76,17 +92,24 @@ impl Guest {
     pub fn new(script: impl Into<String>) -> Self {
         Self {
             vmm: Vmm::Portcullis,
+            image: None,
             cpus: 1,
             memory: 1024,
             viommu: Viommu::On,
             cmdline: "intel_iommu=on iommu.strict=1".into(),
             assigned: Vec::new(),
+            backend: Backend::Own,
             emulated: Vec::new(),
             options: Vec::new(),
             carries_itself: false,
             wrapper: String::new(),
             script: script.into(),
         }
+    }
+
+    /// A guest of our own for bare metal, which is the file `image` of L1, with its case and the arguments to that.
+    pub fn bare_metal(image: &str, case: &str) -> Self {
+        Self { image: Some(image.to_owned()), cmdline: case.to_owned(), ..Self::new("") }
     }
 
     /// The same guest run by `vmm`.
@@ -143,6 +166,13 @@ impl Guest {
         self
     }
 
+    /// With the host's mappings made by way of `backend`.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
     /// With a device that its VMM emulates.
     #[must_use]
     pub fn emulate(mut self, device: Emulated) -> Self {
@@ -173,19 +203,24 @@ impl Guest {
 
     /// The shell script that runs it in L1. The VMM's exit status is the script's.
     pub fn job(&self) -> String {
+        format!(
+            "{}for bdf in {}; do bind_vfio $bdf || exit 99; done\n\
+             exec {} {} 2>&1\n",
+            if self.image.is_none() { self.files() } else { String::new() },
+            self.assigned.join(" "),
+            self.wrapper,
+            self.command()
+        )
+    }
+
+    /// What of that script makes its initial file system.
+    fn files(&self) -> String {
         let mut archive = Archive::new();
         archive.file("script", 0o644, self.script.as_bytes());
         let archive = base64(&archive.finish());
-        let command = self.command();
         let itself =
             if self.carries_itself { "; cd /; find guest | cpio -o -H newc 2>/dev/null" } else { "" };
-        format!(
-            "( cat /guest/initrd; echo {archive} | base64 -d{itself} ) >/run/guest.initrd\n\
-             for bdf in {}; do bind_vfio $bdf || exit 99; done\n\
-             exec {} {command} 2>&1\n",
-            self.assigned.join(" "),
-            self.wrapper
-        )
+        format!("( cat /guest/initrd; echo {archive} | base64 -d{itself} ) >/run/guest.initrd\n")
     }
 
     /// The VMM's command line, for a shell.
@@ -199,14 +234,23 @@ impl Guest {
     }
 
     fn kernel_command_line(&self) -> String {
+        if self.image.is_some() {
+            return self.cmdline.clone();
+        }
         format!("console=ttyS0 quiet panic=-1 {}", self.cmdline)
     }
 
+    /// The option for the kernel and that for the initial file system, called so.
+    fn software(&self, kernel: &str, initrd: &str) -> Vec<String> {
+        match &self.image {
+            Some(image) => [kernel, image].map(str::to_owned).into(),
+            None => [kernel, "/guest/kernel", initrd, "/run/guest.initrd"].map(str::to_owned).into(),
+        }
+    }
+
     fn portcullis(&self) -> Vec<String> {
-        let mut words: Vec<String> =
-            ["portcullis", "run", "--kernel", "/guest/kernel", "--initrd", "/run/guest.initrd"]
-                .map(str::to_owned)
-                .into();
+        let mut words: Vec<String> = ["portcullis", "run"].map(str::to_owned).into();
+        words.extend(self.software("--kernel", "--initrd"));
         let mut add = |name: &str, value: String| words.extend([name.to_owned(), value]);
         add("--cmdline", self.kernel_command_line());
         add("--cpus", self.cpus.to_string());
@@ -235,9 +279,12 @@ impl Guest {
             ["qemu", "-M", "q35,kernel-irqchip=split", "-enable-kvm", "-cpu", "host"]
                 .into_iter()
                 .chain(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
-                .chain(["-kernel", "/guest/kernel", "-initrd", "/run/guest.initrd"])
                 .map(str::to_owned)
                 .collect();
+        words.extend(self.software("-kernel", "-initrd"));
+        if self.image.is_some() {
+            words.extend(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"].map(str::to_owned));
+        }
         let mut add = |name: &str, value: String| words.extend([name.to_owned(), value]);
         add("-append", self.kernel_command_line());
         add("-smp", self.cpus.to_string());
@@ -258,8 +305,12 @@ impl Guest {
                 }
             }
         }
+        let backend = if self.backend == Backend::Iommufd { ",iommufd=host" } else { "" };
+        if self.backend == Backend::Iommufd {
+            add("-object", "iommufd,id=host".into());
+        }
         for address in &self.assigned {
-            add("-device", format!("vfio-pci,host={address}"));
+            add("-device", format!("vfio-pci,host={address}{backend}"));
         }
         words
     }

@@ -2,6 +2,7 @@
 
 mod bare;
 mod boot;
+mod calls;
 mod counters;
 mod kexec;
 mod limits;

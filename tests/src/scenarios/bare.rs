@@ -7,7 +7,7 @@ use crate::bare_metal::{self, Case};
 use crate::guest::quoted;
 use crate::scenario::{Scenario, Session};
 
-/// Every guest; a scenario each.
+/// Every guest but `assigned`, which wants a function of the host's; a scenario each.
 const GUESTS: [&str; 18] = [
     "hello",
     "pci",
@@ -89,7 +89,9 @@ mod tests {
     fn every_guest_is_a_scenario() {
         let mut guests = GUESTS;
         guests.sort_unstable();
-        assert_eq!(bare_metal::guests().unwrap(), guests);
+        let mut all = bare_metal::guests().unwrap();
+        all.retain(|guest| guest != "assigned");
+        assert_eq!(all, guests);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Effects before completion: the host's tables change before the guest can go on.
 
-use super::NVME;
+use super::{NVME, calls};
 use crate::guest::Guest;
 use crate::scenario::{Evidence, Scenario, Session};
 
@@ -31,7 +31,13 @@ echo 0 >events/kvm/kvm_mmio/filter; echo >trace";
         .appears("100 reads")
         .check(every_unmap_is_before_the_entry)
         .within(120);
-    Session::new("order", "L1's own trace: the host has unmapped before the guest runs on", vec![scenario])
+    let scenarios = vec![scenario, calls::scenario()];
+    Session::new(
+        "order",
+        "what the host is asked for: before the guest runs on, and no more often than it must",
+        scenarios,
+    )
+    .files(calls::files)
 }
 
 /// Every host unmap must lie between a write to the unit's registers and the next entry into the guest, but for those

@@ -2,6 +2,7 @@
 //!
 //! Its output is for the rig: lines that begin with "@@".
 
+mod calls;
 mod count;
 mod edu;
 mod floor;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Time direct reads of a block device, one at a time.
     Reads(reads::Reads),
+    /// Run a VMM and count the system calls that it makes while its guest does something.
+    Calls(calls::Calls),
     /// Count a remapping unit's events while a command runs.
     Count(count::Count),
     /// Drive an `edu` device from user space.
@@ -60,6 +63,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reads(reads) => reads.run(),
+        Command::Calls(calls) => calls.run(),
         Command::Count(count) => count.run(),
         Command::Edu(edu) => edu.run(),
         Command::Probe(probe) => probe.run(),
