@@ -15,7 +15,7 @@ use registers::Registers;
 use crate::config_space::register;
 use crate::header::type1;
 use crate::topology::{Bridge, NodeId, Topology};
-use crate::{Bdf, Bus, Command, Function, InterruptPin, InterruptWire};
+use crate::{Bdf, Bus, Command, Function, InterruptPin, InterruptWire, Reserve};
 
 /// Why resources cannot be assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,10 +106,20 @@ fn demands_of(topology: &Topology, bus: Bus, spaces: &mut Spaces) -> Result<Pool
         // Memory above 4 GiB goes through the prefetchable window.
         for (pool, items) in behind.into_each() {
             let function: Arc<dyn Function> = node.function.clone();
-            pools.push(pool, layout::window(bdf, function, pool, items)?);
+            let least = reserved(&bridge.port.reserve(), pool);
+            pools.push(pool, layout::window(bdf, function, pool, items, least)?);
         }
     }
     Ok(pools)
+}
+
+/// How large a bridge's window has to be whatever is behind it.
+fn reserved(reserve: &Reserve, pool: Pool) -> u64 {
+    match pool {
+        Pool::Low => reserve.memory,
+        Pool::High => reserve.prefetchable,
+        Pool::Ports => reserve.ports,
+    }
 }
 
 /// Notes in Interrupt Line where a function's interrupt goes.

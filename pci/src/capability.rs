@@ -8,15 +8,19 @@ mod msix;
 mod pasid;
 mod power;
 mod pri;
+mod slot;
 
 pub(crate) use acs::add_access_control;
 pub use ats::Ats;
+pub(crate) use express::LinkChange;
 pub use express::{Express, ExpressKind};
 pub use msi::Msi;
 pub use msix::{Msix, MsixChange, VectorState};
 pub use pasid::PasidCapability;
 pub use power::PowerManagement;
 pub use pri::PageRequestInterface;
+pub use slot::Indicator;
+pub(crate) use slot::{BUTTON_PRESSED, LINK_CHANGED, PRESENCE_CHANGED, SlotRegisters};
 
 /// Standard capability IDs.
 mod id {

@@ -64,8 +64,8 @@ mod topology;
 pub use assign::AssignError;
 pub use bar::{Bar, BarError, BarKind, Bars, ROM_BAR};
 pub use capability::{
-    Ats, Express, ExpressKind, Msi, Msix, MsixChange, PageRequestInterface, PasidCapability, PowerManagement,
-    VectorState,
+    Ats, Express, ExpressKind, Indicator, Msi, Msix, MsixChange, PageRequestInterface, PasidCapability,
+    PowerManagement, VectorState,
 };
 pub use config_space::{CONFIG_SPACE_SIZE, ConfigSpace, NoRoom, Register};
 pub use endpoint::{Effects, Endpoint, EndpointBuilder, EndpointError, TranslationServices};
@@ -75,4 +75,5 @@ pub use interrupt::InterruptWire;
 pub use location::{Bdf, BusNumber, Location};
 pub use message::{Delivery, Message};
 pub use root_complex::{RootComplex, RootPortError};
+pub use root_port::{Reserve, SlotListener, SlotState};
 pub use topology::{Bus, FunctionKind, PlaceError, PlacedFunction, Slot, Windows};

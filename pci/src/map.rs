@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) use ranges::{Decoder, Ranges};
 
 use crate::span::Span;
-use crate::topology::{Bridge, NodeId, Topology};
+use crate::topology::{Bridge, Held, NodeId, Topology};
 use crate::{BAR_COUNT, BarRange, BarSpace, Bdf, Bus, Function};
 
 /// The picture.
@@ -29,6 +29,7 @@ pub(crate) struct ConfigTarget {
     pub(crate) function: Arc<dyn Function>,
     /// Whether its device has functions besides function 0.
     pub(crate) multifunction: bool,
+    _held: Held,
 }
 
 /// What the guest reaches of each BAR of each function, by [`NodeId`].
@@ -71,6 +72,7 @@ fn config_targets(topology: &Topology, nodes: &[NodeId]) -> Vec<ConfigTarget> {
                 id,
                 function: node.function.clone(),
                 multifunction: topology.is_multifunction(node.bus, device),
+                _held: node.held.clone(),
             })
         })
         .collect();
@@ -121,7 +123,7 @@ fn decoders(topology: &Topology, nodes: &[NodeId]) -> (Ranges, Ranges, Reached) 
     by_number.sort_by_key(|&id| topology.node(id).location.bdf());
 
     let (mut memory, mut ports) = (Ranges::default(), Ranges::default());
-    let mut reached = vec![[None; BAR_COUNT]; nodes.len()];
+    let mut reached = vec![[None; BAR_COUNT]; topology.node_count()];
     for id in by_number {
         let node = topology.node(id);
         let Some(passage) = passages.get(node.bus.0) else { continue };
@@ -134,7 +136,7 @@ fn decoders(topology: &Topology, nodes: &[NodeId]) -> (Ranges, Ranges, Reached) 
             };
             let mut taken = 0;
             for part in passage.iter().filter_map(|pass| pass.intersection(span)) {
-                let decoder = Decoder { function: node.function.clone(), bar, base: range.base };
+                let decoder = Decoder::new(node, bar, range.base);
                 taken += ranges.claim(part, &decoder);
             }
             let whole = taken == range.length;

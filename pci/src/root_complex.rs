@@ -2,6 +2,7 @@
 
 mod access;
 mod refresh;
+mod slots;
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,15 +65,34 @@ impl RootComplex {
     /// Puts a function in a slot of this root complex.
     pub fn plug(&self, slot: Slot, function: Arc<dyn Function>) {
         let mut topology = self.topology();
+        let bus = slot.bus;
         topology.plug(slot, function);
+        if let Some(port) = topology.port_above(bus) {
+            port.occupy();
+        }
         self.refresh(&mut topology);
     }
 
     /// Adds a root port to the root bus; gives the bus behind it. Its slot has the number of its place.
     pub fn add_root_port(&self, device: u8, function: u8) -> Result<Bus, RootPortError> {
+        self.add_port(device, function, RootPort::new)
+    }
+
+    fn add_port(
+        &self,
+        device: u8,
+        function: u8,
+        port: impl FnOnce(u16) -> Result<RootPort, NoRoom>,
+    ) -> Result<Bus, RootPortError> {
         let mut topology = self.topology();
         let slot = topology.reserve(Topology::ROOT, device, function)?;
-        let port = Arc::new(RootPort::new(u16::from(slot.location().bdf().0 as u8))?);
+        let port = match port(u16::from(slot.location().bdf().0 as u8)) {
+            Ok(port) => Arc::new(port),
+            Err(error) => {
+                topology.give_up(&slot);
+                return Err(error.into());
+            }
+        };
         let bus = topology.plug_port(slot, port);
         self.refresh(&mut topology);
         Ok(bus)

@@ -1,8 +1,13 @@
 //! PCI Express root ports: the bridges between the root bus and what hangs behind it.
 
+mod hot_plug;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::capability::add_access_control;
+pub use hot_plug::{Reserve, SlotListener, SlotState};
+
+use self::hot_plug::HotPlug;
+use crate::capability::{LinkChange, add_access_control};
 use crate::config_space::NoRoom;
 use crate::header::{SECONDARY_BUS_RESET, type1};
 use crate::span::Span;
@@ -46,11 +51,17 @@ pub(crate) struct RootPort {
     express: Express,
     power: PowerManagement,
     msi: Msi,
+    /// What the slot needs if it may be filled and emptied while the machine runs.
+    hot_plug: Option<HotPlug>,
 }
 
 struct State {
     config: ConfigSpace,
     occupied: bool,
+    /// Whether the slot's events ask for an interrupt.
+    interrupting: bool,
+    /// The level last given to the wire.
+    wire_asserted: bool,
 }
 
 impl RootPort {
@@ -60,16 +71,18 @@ impl RootPort {
         config.set_interrupt_pin(InterruptPin::A);
         let power = PowerManagement::add(&mut config)?;
         let express = Express::add(&mut config, ExpressKind::RootPort { slot }, false)?;
-        // For the port's own events, of which there are none as long as nothing is plugged while it runs.
+        // For the slot's events, of which there are none unless it is one for hot-plug.
         let msi = Msi::add(&mut config, 1, true)?;
         add_access_control(&mut config)?;
-        Ok(Self { state: Mutex::new(State { config, occupied: false }), express, power, msi })
+        let state = State { config, occupied: false, interrupting: false, wire_asserted: false };
+        Ok(Self { state: Mutex::new(state), express, power, msi, hot_plug: None })
     }
 
-    /// Tells the port that something is in its slot.
+    /// Tells the port what is in its slot as the machine starts.
     pub(crate) fn occupy(&self) {
         let mut state = self.state();
         state.occupied = true;
+        self.power_up(&mut state.config);
         self.show_link(&mut state);
     }
 
@@ -96,12 +109,12 @@ impl RootPort {
 
     fn link_up(&self, config: &ConfigSpace) -> bool {
         let reset = config.u16(type1::BRIDGE_CONTROL) & SECONDARY_BUS_RESET != 0;
-        !reset && !self.express.link_disabled(config)
+        !reset && !self.express.link_disabled(config) && self.is_powered(config)
     }
 
-    fn show_link(&self, state: &mut State) {
+    fn show_link(&self, state: &mut State) -> LinkChange {
         let up = self.link_up(&state.config);
-        self.express.show_link(&mut state.config, state.occupied, up);
+        self.express.show_link(&mut state.config, state.occupied, up)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,11 +130,11 @@ impl Function for RootPort {
     fn config_write(&self, offset: u16, data: &[u8]) {
         let mut state = self.state();
         let power = self.power.control(&state.config);
+        let slot = self.slot_control(&state.config);
         state.config.write(offset, data);
         self.power.settle(&mut state.config, power);
-        // Nothing is ever pending: the port raises no interrupt.
-        let _ = self.msi.take_unmasked(&mut state.config);
-        self.show_link(&mut state);
+        let change = self.show_link(&mut state);
+        self.follow_write(&mut state, offset, data.len(), slot, change);
     }
 
     fn bars(&self) -> [Option<BarRange>; BAR_COUNT] {
@@ -137,7 +150,11 @@ impl Function for RootPort {
     fn reset(&self) {
         let mut state = self.state();
         state.config.reset();
+        if state.occupied {
+            self.power_up(&mut state.config);
+        }
         self.show_link(&mut state);
+        self.interrupt(&mut state);
     }
 }
 

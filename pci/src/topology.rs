@@ -103,6 +103,20 @@ pub(crate) struct Node {
     pub(crate) told: [Option<BarRange>; BAR_COUNT],
     /// Whether it has been told that what it sends goes up.
     pub(crate) upstream: bool,
+    /// Every map that leads to the function holds a copy.
+    pub(crate) held: Held,
+}
+
+/// What a [`crate::map::Map`] holds of a function it leads to: whoever takes the function away can see whether an
+/// access by way of some map may still be under way.
+#[derive(Clone, Default)]
+pub(crate) struct Held(Arc<()>);
+
+impl Held {
+    /// Whether there is no other copy.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 /// What makes a function a bridge.
@@ -124,11 +138,11 @@ struct BusNode {
     places: BTreeMap<(u8, u8), Option<NodeId>>,
 }
 
-/// All buses and functions. Nothing is ever removed, so indices stay good.
+/// All buses and functions. Buses and bridges are never removed; a function that is leaves its index to another.
 pub(crate) struct Topology {
     pub(crate) windows: Windows,
     buses: Vec<BusNode>,
-    nodes: Vec<Node>,
+    nodes: Vec<Option<Node>>,
 }
 
 impl Topology {
@@ -175,17 +189,35 @@ impl Topology {
             decoded: [None; BAR_COUNT],
             told: [None; BAR_COUNT],
             upstream: true,
+            held: Held::default(),
         };
-        let id = self.nodes.len();
+        let id = self.nodes.iter().position(Option::is_none).unwrap_or(self.nodes.len());
         let place = (node.location.device(), node.location.function());
-        let bus = &mut self.buses[slot.bus.0];
-        bus.places.insert(place, Some(id));
-        let above = bus.above;
-        self.nodes.push(node);
-        if let Some(bridge) = above.and_then(|above| self.nodes[above].bridge.as_ref()) {
-            bridge.port.occupy();
+        self.buses[slot.bus.0].places.insert(place, Some(id));
+        if id == self.nodes.len() {
+            self.nodes.push(Some(node));
+        } else {
+            self.nodes[id] = Some(node);
         }
         id
+    }
+
+    /// Takes everything off a bus that has no bridges on it, reserved places included.
+    pub(crate) fn clear(&mut self, bus: Bus) -> Vec<Node> {
+        let places = std::mem::take(&mut self.buses[bus.0].places);
+        places.into_values().flatten().filter_map(|id| self.nodes[id].take()).collect()
+    }
+
+    /// Gives a reserved place up.
+    pub(crate) fn give_up(&mut self, slot: &Slot) {
+        let place = (slot.location.device(), slot.location.function());
+        self.buses[slot.bus.0].places.remove(&place);
+    }
+
+    /// The root port above a bus.
+    pub(crate) fn port_above(&self, bus: Bus) -> Option<&Arc<RootPort>> {
+        let above = self.buses[bus.0].above?;
+        self.node(above).bridge.as_ref().map(|bridge| &bridge.port)
     }
 
     /// Puts a root port in a slot; gives the bus behind it.
@@ -200,16 +232,22 @@ impl Topology {
             places: BTreeMap::new(),
         });
         let forwarding = port.forwarding();
-        self.nodes[id].bridge = Some(Bridge { port, below, forwarding });
+        self.node_mut(id).bridge = Some(Bridge { port, below, forwarding });
         below
     }
 
+    /// The function that has this index.
     pub(crate) fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id]
+        self.nodes[id].as_ref().expect("indices are those of functions on some bus")
     }
 
     pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.nodes[id]
+        self.nodes[id].as_mut().expect("indices are those of functions on some bus")
+    }
+
+    /// One more than the highest index.
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// The number of a bus.
@@ -219,7 +257,7 @@ impl Topology {
 
     /// How the pins of a function come out on the root bus.
     pub(crate) fn interrupt_route(&self, id: NodeId) -> InterruptRoute {
-        let node = &self.nodes[id];
+        let node = self.node(id);
         match self.buses[node.bus.0].route {
             None => InterruptRoute::on_root_bus(node.location.device()),
             Some(bridge) => bridge.behind(node.location.device()),
@@ -229,7 +267,7 @@ impl Topology {
     /// Whether every bridge above a bus lets requests through.
     pub(crate) fn upstream_of(&self, bus: Bus) -> bool {
         let Some(above) = self.buses[bus.0].above else { return true };
-        let node = &self.nodes[above];
+        let node = self.node(above);
         node.bridge.as_ref().is_some_and(|bridge| bridge.forwarding.upstream) && self.upstream_of(node.bus)
     }
 
@@ -263,7 +301,7 @@ impl Topology {
     fn collect(&self, bus: Bus, found: &mut Vec<NodeId>) {
         for id in self.on_bus(bus) {
             found.push(id);
-            if let Some(bridge) = &self.nodes[id].bridge {
+            if let Some(bridge) = &self.node(id).bridge {
                 self.collect(bridge.below, found);
             }
         }
@@ -274,7 +312,7 @@ impl Topology {
         self.below(Self::ROOT)
             .into_iter()
             .map(|id| {
-                let node = &self.nodes[id];
+                let node = self.node(id);
                 let kind = if node.bridge.is_some() { FunctionKind::Bridge } else { FunctionKind::Endpoint };
                 PlacedFunction { bdf: node.location.bdf(), kind, path: self.path(id) }
             })
@@ -282,7 +320,7 @@ impl Topology {
     }
 
     fn path(&self, id: NodeId) -> Vec<(u8, u8)> {
-        let node = &self.nodes[id];
+        let node = self.node(id);
         let mut path = self.buses[node.bus.0].above.map_or_else(Vec::new, |above| self.path(above));
         path.push((node.location.device(), node.location.function()));
         path

@@ -164,6 +164,14 @@
 //!   `translation-to-read-writes`.
 //! - The answer to a page request is taken for that to another: `answer-to-another-pasid`.
 //!
+//! Hot-plug:
+//! - What was pulled out is still used, reached or sending: `removal-waits-for-nobody`, `removed-bars-stay`,
+//!   `removed-function-sends`.
+//! - What the guest says to a slot does not count, or means more than it said: `slot-power-ignored`,
+//!   `slot-events-unasked`, `released-without-asking`.
+//! - An event is lost: `slot-interrupts-once`.
+//! - What comes finds no room: `empty-slot-without-room`.
+//!
 //! One mistake has no mutant, since no small change makes it: DMA into a device's own registers, or another's. A
 //! bus master holds guest RAM and nothing else; the test a_translation_that_ends_outside_of_ram_reaches_nothing
 //! shows it.
@@ -180,6 +188,7 @@ mod requests;
 mod scalable;
 mod scratch;
 mod shadow;
+mod slots;
 mod stages;
 mod state;
 #[cfg(test)]
@@ -247,6 +256,7 @@ pub fn all() -> Vec<Mutant> {
         counters::ALL,
         shadow::ALL,
         devices::ALL,
+        slots::ALL,
     ]
     .concat()
 }

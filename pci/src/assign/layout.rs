@@ -72,16 +72,21 @@ impl Pools {
     }
 }
 
-/// A bridge's window that holds `items`: one with nothing in it is needed too, so that it gets closed.
+/// A bridge's window that holds `items` and is at least as large as `least`: one with nothing in it is needed
+/// too, so that it gets closed. What comes later finds the window aligned for a BAR of half its size, and for one
+/// that fills it where its size is a power of two.
 pub(super) fn window(
     bdf: Bdf,
     bridge: Arc<dyn Function>,
     pool: Pool,
     mut items: Vec<Item>,
+    least: u64,
 ) -> Result<Item, AssignError> {
     let granule = if pool == Pool::Ports { PORT_GRANULE } else { MEMORY_GRANULE };
-    let end = lay_out(&mut items, pool, 0..u64::MAX - granule)?;
-    let alignment = items.iter().map(|item| item.alignment).fold(granule, u64::max);
+    let largest = u64::MAX - granule;
+    let end = lay_out(&mut items, pool, 0..largest)?.max(least.min(largest));
+    let aligned = 1_u64.checked_shl(least.checked_ilog2().unwrap_or(0)).unwrap_or(1);
+    let alignment = items.iter().map(|item| item.alignment).fold(granule.max(aligned), u64::max);
     Ok(Item::new(bdf, end.next_multiple_of(granule), alignment, Target::Window { bridge, pool, items }))
 }
 

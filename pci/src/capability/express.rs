@@ -127,20 +127,40 @@ impl Express {
         config.preset_u16(at, config.u16(at) | PREFIXES);
     }
 
+    /// Where the capability is.
+    pub(crate) fn place(self) -> u16 {
+        self.at
+    }
+
     /// Whether software has taken the link of this root port down.
     pub(crate) fn link_disabled(self, config: &ConfigSpace) -> bool {
         config.u16(self.at + LINK_CONTROL_AT) & LINK_DISABLE != 0
     }
 
     /// Shows in a root port's status registers whether something is in its slot and whether the link to it
-    /// works.
-    pub(crate) fn show_link(self, config: &mut ConfigSpace, occupied: bool, up: bool) {
-        let status = config.u16(self.at + LINK_STATUS_AT) & !LINK_ACTIVE;
-        let active = if occupied && up { LINK_ACTIVE } else { 0 };
-        config.set_u16(self.at + LINK_STATUS_AT, status | active);
-        let presence = if occupied { PRESENCE_DETECTED } else { 0 };
-        config.set_u16(self.at + SLOT_STATUS_AT, presence);
+    /// works; says whether either has changed.
+    pub(crate) fn show_link(self, config: &mut ConfigSpace, occupied: bool, up: bool) -> LinkChange {
+        let link = replace_bit(config, self.at + LINK_STATUS_AT, LINK_ACTIVE, occupied && up);
+        let presence = replace_bit(config, self.at + SLOT_STATUS_AT, PRESENCE_DETECTED, occupied);
+        LinkChange { link, presence }
     }
+}
+
+/// What [`Express::show_link`] found changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkChange {
+    /// The link came up or went down.
+    pub(crate) link: bool,
+    /// Something came into the slot or went.
+    pub(crate) presence: bool,
+}
+
+/// Sets or clears `bit` of the register at `at`; says whether that changed it.
+fn replace_bit(config: &mut ConfigSpace, at: u16, bit: u16, set: bool) -> bool {
+    let before = config.u16(at);
+    let now = before & !bit | if set { bit } else { 0 };
+    config.set_u16(at, now);
+    now != before
 }
 
 /// The link registers of one kind of function.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::Function;
 use crate::span::Span;
+use crate::topology::{Held, Node};
 
 /// Who answers in a range.
 #[derive(Clone)]
@@ -12,6 +13,14 @@ pub(crate) struct Decoder {
     pub(crate) bar: usize,
     /// The address of the BAR's first byte, which need not be in the range.
     pub(crate) base: u64,
+    _held: Held,
+}
+
+impl Decoder {
+    /// BAR `bar` of a function, whose first byte is at `base`.
+    pub(crate) fn new(node: &Node, bar: usize, base: u64) -> Self {
+        Self { function: node.function.clone(), bar, base, _held: node.held.clone() }
+    }
 }
 
 /// A piece of an access: so many bytes, and who answers them.

@@ -81,12 +81,14 @@ fn tell_upstream(topology: &mut Topology) {
 /// Tells functions what is reached of them. First all let go of what they lost, so that nobody takes an
 /// address that somebody else still holds.
 fn tell_reached(topology: &mut Topology, reached: &Reached) {
-    for (id, new) in reached.iter().enumerate() {
-        let old = topology.node(id).told;
+    let functions = topology.below(Topology::ROOT);
+    let new = |id: NodeId| reached.get(id).copied().unwrap_or_default();
+    for &id in &functions {
+        let (old, new) = (topology.node(id).told, new(id));
         tell(topology, id, std::array::from_fn(|bar| if old[bar] == new[bar] { old[bar] } else { None }));
     }
-    for (id, new) in reached.iter().enumerate() {
-        tell(topology, id, *new);
+    for id in functions {
+        tell(topology, id, new(id));
     }
 }
 

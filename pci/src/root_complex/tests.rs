@@ -2,6 +2,7 @@ mod config;
 mod decoding;
 mod hostile;
 mod numbering;
+mod slots;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::{BusNumber, Location};
 
 fn decoder(bar: usize) -> Decoder {
     let location = Location::new(BusNumber::new(0), 0, 0);
-    Decoder { function: Probe::new(location, 0, &[]), bar, base: 0 }
+    Decoder { function: Probe::new(location, 0, &[]), bar, base: 0, _held: Held::default() }
 }
 
 fn span(first: u64, last: u64) -> Span {
