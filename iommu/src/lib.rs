@@ -60,7 +60,7 @@ pub use capabilities::{Capabilities, CapabilitiesBuilder, Conflict, Feature, Pro
 pub use host::{AssignedFunction, HostDma, HostGroup, HostIommu, HostMapper, HostSpace, MapError, SpaceId};
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{EntryRange, Platform};
-pub use shadow::{Attachment, Audit, Extent, Statistics};
+pub use shadow::{Attachment, Audit, Extent, Group, Statistics};
 pub use state::StateError;
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
 pub use unit::{Blocked, Outcome, Resolution, Unit};

@@ -4,72 +4,94 @@
 //! guest's tables are followed: when the guest announces a change, the range it names is read again,
 //! compared with what is committed on the host, and the difference is carried out.
 
+mod assignment;
+mod assignments;
 mod attachment;
 mod audit;
 mod commitment;
 mod difference;
 mod extent;
-mod follower;
+mod group;
+mod member;
+mod operation;
 mod regime;
 mod report;
 mod space;
+mod spaces;
 mod statistics;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::invalidation::Invalidation;
 use crate::protected::ProtectedRegions;
 use crate::spec::context::RootPointer;
 use crate::walk::View;
-use crate::{AssignedFunction, Capabilities, GuestAddress, HostMapper, TableMemory};
+use crate::{AssignedFunction, Capabilities, GuestAddress, HostDma, TableMemory};
 
-use follower::{Follow, Follower};
+use assignments::Assignments;
+use group::{GroupId, Keeper, MemberId};
+use report::{Log, Told};
 
 pub use attachment::Attachment;
 pub use audit::Audit;
 pub use extent::Extent;
+pub use group::Group;
 pub(crate) use report::ShadowFault;
 pub use statistics::Statistics;
 
+/// The most faults kept from operations that have nobody to give them to.
+const PENDING_LIMIT: usize = 64;
+
 /// Every assigned function behind one unit.
-pub(crate) struct Shadow<M> {
-    tables: Arc<Tables<M>>,
-    followers: RwLock<Vec<Weak<Follower<M>>>>,
+pub(crate) struct Shadow<M>(Arc<Core<M>>);
+
+/// What the shadow and the handles to its groups share.
+struct Core<M> {
+    tables: Tables<M>,
+    assignments: Mutex<Assignments>,
+    /// Faults of attaching and refreshing. They go to the guest with the next invalidation.
+    pending: Mutex<Vec<ShadowFault>>,
+    log: Log,
 }
 
 impl<M: TableMemory + 'static> Shadow<M> {
     /// A shadow of tables in `memory`, for a unit in its power-on state.
     pub(crate) fn new(memory: Arc<M>, capabilities: &Capabilities, protected: Arc<ProtectedRegions>) -> Self {
-        let tables = Arc::new(Tables::new(memory, *capabilities, protected));
-        Self { tables, followers: RwLock::default() }
+        Self(Arc::new(Core {
+            tables: Tables::new(memory, *capabilities, protected),
+            assignments: Mutex::default(),
+            pending: Mutex::default(),
+            log: Log::default(),
+        }))
     }
 
-    /// Puts `function` under the shadow: from now on `mapper`, which maps nothing yet, follows what its
-    /// tables say.
-    pub(crate) fn attach(
-        &self,
-        function: Arc<dyn AssignedFunction>,
-        mapper: Box<dyn HostMapper>,
-        ram: Vec<(GuestAddress, u64)>,
-    ) -> Attachment {
-        let follower = Arc::new(Follower::new(function, mapper, ram, self.tables.clone()));
-        {
-            let mut followers = self.followers.write().unwrap_or_else(PoisonError::into_inner);
-            followers.retain(|follower| follower.strong_count() > 0);
-            followers.push(Arc::downgrade(&follower));
-        }
+    /// Adds a group of the host, which reaches nothing yet.
+    pub(crate) fn group(&self, host: HostDma, ram: Vec<(GuestAddress, u64)>) -> Arc<Group> {
+        let id = lock(&self.0.assignments).add_group(host, ram);
+        Arc::new(Group::new(self.0.clone(), id))
+    }
+
+    /// Puts `function`, which is in `group`, under the shadow: from now on the host follows what its tables say.
+    ///
+    /// # Panics
+    ///
+    /// If the group is one of another unit.
+    pub(crate) fn attach(&self, function: Arc<dyn AssignedFunction>, group: &Arc<Group>) -> Attachment {
+        let own = std::ptr::addr_eq(Arc::as_ptr(group.keeper()), Arc::as_ptr(&self.0));
+        assert!(own, "A function is attached to the unit that knows its group");
+        let member = self.0.join(group.id(), function);
         // Every invalidation from here on reaches it, and the tables are read after this: nothing is missed.
-        follower.refresh();
-        Attachment::new(follower)
+        self.0.refresh(group.id(), member);
+        Attachment::new(group.clone(), member)
     }
 
     /// Whether there is any function that the host's mappings are kept for.
     pub(crate) fn follows_any(&self) -> bool {
-        !self.followers.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        lock(&self.0.assignments).has_members()
     }
 
     /// Does what an invalidation asks for; on return the host's mappings are in line and nothing that the
@@ -79,9 +101,57 @@ impl<M: TableMemory + 'static> Shadow<M> {
     /// Called with the queue mutex held, before completion is reported. Gives the faults to record.
     #[must_use]
     pub(crate) fn apply(&self, view: &View, what: &Invalidation) -> Vec<ShadowFault> {
-        *lock(&self.tables.view) = *view;
-        let followers = self.followers.read().unwrap_or_else(PoisonError::into_inner);
-        followers.iter().filter_map(Weak::upgrade).flat_map(|follower| follower.apply(what)).collect()
+        let told = {
+            let mut assignments = lock(&self.0.assignments);
+            *lock(&self.0.tables.view) = *view;
+            assignments.apply(std::slice::from_ref(what), &self.0.tables)
+        };
+        let mut faults = std::mem::take(&mut *lock(&self.0.pending));
+        faults.extend(told.finish(&self.0.log));
+        faults
+    }
+
+    /// What has been asked of the host for all groups that there are and were.
+    pub(crate) fn statistics(&self) -> Statistics {
+        lock(&self.0.assignments).total()
+    }
+}
+
+impl<M: TableMemory + 'static> Core<M> {
+    /// Keeps what an operation has to tell for the next invalidation, since nobody waits for it.
+    fn keep(&self, told: Told) {
+        let faults = told.finish(&self.log);
+        let mut pending = lock(&self.pending);
+        let room = PENDING_LIMIT.saturating_sub(pending.len());
+        pending.extend(faults.into_iter().take(room));
+    }
+}
+
+impl<M: TableMemory + 'static> Keeper for Core<M> {
+    fn join(&self, group: GroupId, function: Arc<dyn AssignedFunction>) -> MemberId {
+        lock(&self.assignments).join(group, function)
+    }
+
+    fn refresh(&self, group: GroupId, member: MemberId) {
+        let told = lock(&self.assignments).refresh(group, member, &self.tables);
+        self.keep(told);
+    }
+
+    fn detach(&self, group: GroupId, member: MemberId) {
+        let told = lock(&self.assignments).detach(group, member, &self.tables);
+        self.keep(told);
+    }
+
+    fn disband(&self, group: GroupId) {
+        lock(&self.assignments).disband(group);
+    }
+
+    fn statistics(&self, group: GroupId) -> Statistics {
+        lock(&self.assignments).statistics(group)
+    }
+
+    fn audit(&self, group: GroupId) -> Audit {
+        lock(&self.assignments).audit(group, &self.tables)
     }
 }
 

@@ -17,8 +17,9 @@ use crate::spec::fault::{FaultInfo, FaultReason};
 use crate::translate::{DmaRemapping, Refusal};
 use crate::walk::Fault;
 use crate::{
-    AssignedFunction, Attachment, Capabilities, EntryRange, Feature, GuestAddress, HostMapper, Iova,
-    MsiMessage, Platform, Request, SourceId, TableMemory, Translation, TranslationError, TranslationRequest,
+    AssignedFunction, Attachment, Capabilities, EntryRange, Feature, Group, GuestAddress, HostDma, Iova,
+    MsiMessage, Platform, Request, SourceId, Statistics, TableMemory, Translation, TranslationError,
+    TranslationRequest,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -293,16 +294,26 @@ impl<M: TableMemory + 'static> Unit<M> {
         Resolution { entry: index, outcome }
     }
 
-    /// Puts a function whose DMA the host carries out behind the unit: from now on `mapper` follows the
-    /// guest's tables. `ram` lists guest memory (start, length) for when the function's addresses are not
+    /// Makes a group known: functions that the host cannot tell apart, and what it lets them reach. To begin with
+    /// that is nothing. `ram` lists guest memory (start, length) for when the functions' addresses are not
     /// translated.
-    pub fn attach(
-        &self,
-        function: Arc<dyn AssignedFunction>,
-        mapper: Box<dyn HostMapper>,
-        ram: Vec<(GuestAddress, u64)>,
-    ) -> Attachment {
-        self.shadow.attach(function, mapper, ram)
+    pub fn group(&self, host: HostDma, ram: Vec<(GuestAddress, u64)>) -> Arc<Group> {
+        self.shadow.group(host, ram)
+    }
+
+    /// Puts a function whose DMA the host carries out behind the unit: from now on its group, which this unit
+    /// has made known, follows the guest's tables.
+    ///
+    /// # Panics
+    ///
+    /// If the group is one of another unit.
+    pub fn attach(&self, function: Arc<dyn AssignedFunction>, group: &Arc<Group>) -> Attachment {
+        self.shadow.attach(function, group)
+    }
+
+    /// What has been asked of the host for all groups that there are and were, and what it holds now.
+    pub fn shadow_statistics(&self) -> Statistics {
+        self.shadow.statistics()
     }
 
     /// Whether the surroundings see to it that the queue goes on later.

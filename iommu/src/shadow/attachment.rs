@@ -3,39 +3,40 @@
 use std::sync::Arc;
 
 use super::audit::Audit;
-use super::follower::Follow;
+use super::group::{Group, MemberId};
 use super::statistics::Statistics;
 
-/// Keeps an assigned function attached to its unit; dropping it takes every mapping away.
+/// Keeps an assigned function attached to its unit; when the last one of a group is dropped, the group reaches
+/// nothing.
 pub struct Attachment {
-    follower: Arc<dyn Follow>,
+    group: Arc<Group>,
+    member: MemberId,
 }
 
 impl Attachment {
-    pub(super) fn new(follower: Arc<dyn Follow>) -> Self {
-        Self { follower }
+    pub(super) fn new(group: Arc<Group>, member: MemberId) -> Self {
+        Self { group, member }
     }
 
     /// Looks again at the function's Bus Master bit and requester ID, and brings the host's mappings in
     /// line. On return they are. To be called after either has changed.
     pub fn refresh(&self) {
-        self.follower.refresh();
+        self.group.keeper().refresh(self.group.id(), self.member);
     }
 
-    /// What has been mapped so far, and what is now. Takes no lock.
+    /// [`Group::statistics`] of its group.
     pub fn statistics(&self) -> Statistics {
-        self.follower.statistics()
+        self.group.statistics()
     }
 
-    /// Compares what the host maps with what the guest's tables say at this moment. Reads all of them, and
-    /// holds invalidations up meanwhile.
+    /// [`Group::audit`] of its group.
     pub fn audit(&self) -> Audit {
-        self.follower.audit()
+        self.group.audit()
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.follower.detach();
+        self.group.keeper().detach(self.group.id(), self.member);
     }
 }

@@ -26,6 +26,16 @@ impl Audit {
         self.excess.is_empty() && self.missing.is_empty() && self.refused.is_empty()
     }
 
+    /// Where nothing is mapped, because the host has refused or not.
+    pub(super) fn of_nothing(wanted: &[Extent], is_refused: bool) -> Self {
+        let wanted: Vec<_> = wanted.iter().copied().take(LISTED).collect();
+        if is_refused {
+            Self { refused: wanted, ..Self::default() }
+        } else {
+            Self { missing: wanted, ..Self::default() }
+        }
+    }
+
     pub(super) fn of(commitment: &Commitment, wanted: &[Extent]) -> Self {
         let known = |extent: &Extent| commitment.refused().foresee(extent);
         let absent = unmatched(wanted, commitment.present());

@@ -1,13 +1,12 @@
-//! What the host has been asked to map for one function, and the asking.
+//! What the host has been asked to map in one address space, and the asking.
 
 use std::ops::Range;
 use std::slice;
-use std::sync::Arc;
 
 use super::difference::{is_partly_wanted, stale, unmatched};
 use super::extent::{Extent, Extents};
 use super::report::Report;
-use super::statistics::Counters;
+use super::statistics::Statistics;
 use super::wanted::LEAF_LIMIT;
 use crate::{HostMapper, MapError};
 
@@ -44,19 +43,24 @@ pub(super) struct Commitment {
     refused: Extents,
     /// The most bytes that may be mapped.
     most_bytes: u64,
-    counters: Arc<Counters>,
+    numbers: Statistics,
 }
 
 impl Commitment {
     /// Nothing, by way of a mapper that maps nothing yet. There are `ram` bytes of guest memory.
-    pub(super) fn new(mapper: Box<dyn HostMapper>, ram: u64, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(mapper: Box<dyn HostMapper>, ram: u64) -> Self {
         Self {
             mapper,
             present: Extents::default(),
             refused: Extents::default(),
             most_bytes: ram.saturating_mul(MOST_TIMES_OVER),
-            counters,
+            numbers: Statistics { spaces: 1, ..Statistics::default() },
         }
+    }
+
+    /// What has been asked of the host so far.
+    pub(super) const fn numbers(&self) -> &Statistics {
+        &self.numbers
     }
 
     /// What is mapped.
@@ -81,7 +85,7 @@ impl Commitment {
     ) -> Result<(), Lost> {
         let stale = stale(&self.present, range, wanted);
         let splits = stale.iter().filter(|extent| is_partly_wanted(extent, wanted)).count();
-        self.counters.splits.add(splits as u64);
+        self.numbers.splits += splits as u64;
         for adjacent in stale.chunk_by(|extent, next| extent.end() == next.start()) {
             self.unmap(adjacent, report)?;
         }
@@ -105,7 +109,7 @@ impl Commitment {
         self.refused.clear();
         if !self.present.is_empty() {
             self.mapper.unmap_all();
-            self.counters.unmaps.add(1);
+            self.numbers.unmaps += 1;
             self.forget_all();
             report.emptied();
         }
@@ -115,7 +119,7 @@ impl Commitment {
     fn map_run(&mut self, run: &[Extent], refused_before: &Extents, report: &mut Report) -> Result<(), Full> {
         let Some(joined) = Extent::joined(run) else { return Ok(()) };
         let known = refused_before.foresee(&joined);
-        self.counters.retries.add(u64::from(known));
+        self.numbers.retries += u64::from(known);
         match self.map(&joined, report) {
             Ok(()) => Ok(()),
             // Some of them may be at fault and others not.
@@ -124,9 +128,9 @@ impl Commitment {
             }
             Err(error) => {
                 let full = matches!(error, MapError::Full | MapError::TimesOver);
-                let count = self.counters.failed.add(1);
+                self.numbers.failed += 1;
                 if !known {
-                    report.map_failed(&joined, error, count);
+                    report.map_failed(&joined, error);
                 }
                 self.remember(&joined);
                 if full { Err(Full) } else { Ok(()) }
@@ -138,14 +142,14 @@ impl Commitment {
         if self.present.len() >= LEAF_LIMIT {
             return Err(MapError::Full);
         }
-        if extent.length > self.most_bytes.saturating_sub(self.counters.bytes.get()) {
+        if extent.length > self.most_bytes.saturating_sub(self.numbers.bytes) {
             return Err(MapError::TimesOver);
         }
         self.mapper.map(extent.iova, extent.guest, extent.length, extent.permissions)?;
         self.present.insert(*extent);
-        self.counters.maps.add(1);
-        self.counters.extents.add(1);
-        self.counters.bytes.add(extent.length);
+        self.numbers.maps += 1;
+        self.numbers.extents += 1;
+        self.numbers.bytes += extent.length;
         report.mapped(extent);
         Ok(())
     }
@@ -156,16 +160,16 @@ impl Commitment {
         if let Err(error) = self.mapper.unmap(joined.iova, joined.length) {
             // Which of them are still there cannot be known, and none may be when this is reported as done.
             report.unmap_failed(joined.iova, joined.length, error);
-            self.counters.rebuilds.add(1);
+            self.numbers.rebuilds += 1;
             self.clear(report);
             return Err(Lost);
         }
         for extent in adjacent {
             self.present.remove(extent);
         }
-        self.counters.unmaps.add(1);
-        self.counters.extents.subtract(adjacent.len() as u64);
-        self.counters.bytes.subtract(joined.length);
+        self.numbers.unmaps += 1;
+        self.numbers.extents -= adjacent.len() as u64;
+        self.numbers.bytes -= joined.length;
         report.unmapped(joined.iova, joined.length);
         Ok(())
     }
@@ -178,8 +182,8 @@ impl Commitment {
 
     fn forget_all(&mut self) {
         self.present.clear();
-        self.counters.extents.clear();
-        self.counters.bytes.clear();
+        self.numbers.extents = 0;
+        self.numbers.bytes = 0;
     }
 }
 

@@ -19,6 +19,26 @@ pub(super) enum Kind {
     Unfollowed,
 }
 
+/// What an address space follows. Groups that ask for the same may share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Guest memory, each address for itself.
+    Identity,
+    /// This table, whose changes are announced under this domain.
+    Table(Table, DomainId),
+}
+
+impl Content {
+    /// Whether `other` maps the same, if perhaps under another name.
+    pub(super) fn maps_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Identity, Self::Identity) => true,
+            (Self::Table(one, _), Self::Table(another, _)) => one == another,
+            _ => false,
+        }
+    }
+}
+
 /// The treatment of a function, good until the guest or the unit says that it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Regime {

@@ -1,9 +1,11 @@
 //! What an operation on an address space has to tell, kept until no lock is held.
 
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tracing::{Level, debug, error, trace, warn};
 
 use super::extent::Extent;
-use super::regime::Regime;
 use crate::spec::fault::FaultReason;
 use crate::{Access, Iova, MapError, Permissions, SourceId};
 
@@ -28,6 +30,8 @@ enum Lack {
     Limit,
     /// Such tables are not followed.
     Following,
+    /// Functions that the host cannot tell apart are treated differently.
+    Sameness,
 }
 
 impl Lack {
@@ -41,6 +45,8 @@ impl Lack {
             (Self::Limit, _) if scalable => FaultReason::ScalableSecondStageUnreadable,
             (Self::Limit, _) => FaultReason::SecondStageUnreadable,
             (Self::Following, _) => FaultReason::PasidEntryInvalid,
+            (Self::Sameness, _) if scalable => FaultReason::PasidEntryInvalid,
+            (Self::Sameness, _) => FaultReason::ContextInvalid,
         }
     }
 }
@@ -57,26 +63,41 @@ enum Event {
     Mapped(Extent),
     Unmapped { iova: Iova, length: u64 },
     Emptied,
-    MapFailed { extent: Extent, error: MapError, count: u64 },
+    MapFailed { extent: Extent, error: MapError },
     UnmapFailed { iova: Iova, length: u64, error: MapError },
     CutShort(Iova),
     Unfollowed,
+    Contradiction,
+    MoveFailed(MapError),
 }
 
-/// Faults for the guest and events for the log.
+/// Someone who is told: a function whose DMA is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hearer {
+    pub(super) source: SourceId,
+    /// Whether its tables are those of scalable mode; faults have other names there.
+    pub(super) scalable: bool,
+    /// Whether the guest wants to know of its faults.
+    pub(super) recorded: bool,
+}
+
+/// Faults for the guest and events for the log, from an operation on one address space or one group.
 #[derive(Debug)]
 pub(super) struct Report {
-    source: SourceId,
     faults: Vec<(Iova, Access, Lack)>,
     events: Vec<Event>,
     detailed: bool,
 }
 
+impl Default for Report {
+    fn default() -> Self {
+        Self { faults: Vec::new(), events: Vec::new(), detailed: tracing::enabled!(Level::TRACE) }
+    }
+}
+
 impl Report {
-    /// An empty report on `source`.
-    pub(super) fn new(source: SourceId) -> Self {
-        let detailed = tracing::enabled!(Level::TRACE);
-        Self { source, faults: Vec::new(), events: Vec::new(), detailed }
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.events.is_empty()
     }
 
     pub(super) fn mapped(&mut self, extent: &Extent) {
@@ -91,17 +112,16 @@ impl Report {
         self.detail(|| Event::Emptied);
     }
 
-    /// The host refused a mapping, for the `count`th time: DMA there is blocked although the tables allow it.
-    pub(super) fn map_failed(&mut self, extent: &Extent, error: MapError, count: u64) {
-        if extent.permissions.contains(Permissions::READ) {
-            self.fault(extent.iova, Access::Read, Lack::Mapping);
-        } else {
-            self.fault(extent.iova, Access::Write, Lack::Mapping);
-        }
-        // A guest can make mappings fail as often as it likes: say it less and less often.
-        if count.is_power_of_two() || self.detailed {
-            self.event(Event::MapFailed { extent: *extent, error, count });
-        }
+    /// The host refused a mapping: DMA there is blocked although the tables allow it.
+    pub(super) fn map_failed(&mut self, extent: &Extent, error: MapError) {
+        self.lacking(extent);
+        self.event(Event::MapFailed { extent: *extent, error });
+    }
+
+    /// The host has refused a mapping before, and someone comes who has not been told.
+    pub(super) fn lacking(&mut self, extent: &Extent) {
+        let reads = extent.permissions.contains(Permissions::READ);
+        self.fault(extent.iova, if reads { Access::Read } else { Access::Write }, Lack::Mapping);
     }
 
     pub(super) fn unmap_failed(&mut self, iova: Iova, length: u64, error: MapError) {
@@ -118,6 +138,18 @@ impl Report {
     pub(super) fn unfollowed(&mut self) {
         self.fault(Iova(0), Access::Read, Lack::Following);
         self.event(Event::Unfollowed);
+    }
+
+    /// The functions of a group are to be treated differently, so nothing is mapped for any.
+    pub(super) fn contradicted(&mut self) {
+        self.fault(Iova(0), Access::Read, Lack::Sameness);
+        self.event(Event::Contradiction);
+    }
+
+    /// The host has no address space for the group or does not let it in, so nothing is mapped for it.
+    pub(super) fn move_failed(&mut self, error: MapError) {
+        self.fault(Iova(0), Access::Read, Lack::Mapping);
+        self.event(Event::MoveFailed(error));
     }
 
     fn fault(&mut self, iova: Iova, access: Access, lack: Lack) {
@@ -138,49 +170,129 @@ impl Report {
         }
     }
 
-    /// Writes the log and gives the faults, under the names that `regime` has for them, if the guest wants to
-    /// know of any. To be called without the address space's lock.
-    pub(super) fn finish(self, regime: &Regime) -> Vec<ShadowFault> {
-        let source = self.source;
+    /// The faults, under the names that they have for each of those who are told.
+    fn faults<'a>(&'a self, hearers: &'a [Hearer]) -> impl Iterator<Item = ShadowFault> + 'a {
+        let wanted = hearers.iter().filter(|hearer| hearer.recorded);
+        wanted.flat_map(|hearer| {
+            self.faults.iter().map(|&(iova, access, lack)| ShadowFault {
+                source: hearer.source,
+                iova,
+                access,
+                reason: lack.reason(access, hearer.scalable),
+            })
+        })
+    }
+
+    fn log(self, sources: &Sources<'_>, log: &Log) {
         if self.events.len() == EVENT_LIMIT {
-            debug!(%source, "Only the first {EVENT_LIMIT} events of this operation follow");
+            debug!(%sources, "Only the first {EVENT_LIMIT} events of this operation follow");
         }
         for event in self.events {
-            match event {
-                Event::Mapped(extent) => trace!(
-                    %source, iova = %extent.iova, guest = %format_args!("{:#x}", extent.guest.0),
-                    length = %format_args!("{:#x}", extent.length), permissions = ?extent.permissions, "map"
-                ),
-                Event::Unmapped { iova, length } => {
-                    trace!(%source, %iova, length = %format_args!("{length:#x}"), "unmap");
+            event.log(sources, log);
+        }
+    }
+}
+
+impl Event {
+    fn log(self, sources: &Sources<'_>, log: &Log) {
+        match self {
+            Self::Mapped(extent) => trace!(
+                %sources, iova = %extent.iova, guest = %format_args!("{:#x}", extent.guest.0),
+                length = %format_args!("{:#x}", extent.length), permissions = ?extent.permissions, "map"
+            ),
+            Self::Unmapped { iova, length } => {
+                trace!(%sources, %iova, length = %format_args!("{length:#x}"), "unmap");
+            }
+            Self::Emptied => trace!(%sources, "unmap everything"),
+            Self::MapFailed { extent, error: error @ MapError::NotMemory(_) } => {
+                debug!(%sources, iova = %extent.iova, "{error}");
+            }
+            Self::MapFailed { extent, error } => {
+                if let Some(count) = log.refused.due() {
+                    warn!(%sources, iova = %extent.iova, count, "DMA to a mapped address will fail: {error}");
                 }
-                Event::Emptied => trace!(%source, "unmap everything"),
-                Event::MapFailed { extent, error: error @ MapError::NotMemory(_), count } => {
-                    debug!(%source, iova = %extent.iova, count, "{error}");
+            }
+            Self::UnmapFailed { iova, length, error } => {
+                if let Some(count) = log.unmaps.due() {
+                    let length = format_args!("{length:#x}");
+                    error!(%sources, %iova, %length, count, "Unmap failed: {error}");
                 }
-                Event::MapFailed { extent, error, count } => {
-                    warn!(%source, iova = %extent.iova, count, "DMA to a mapped address will fail: {error}");
+            }
+            Self::CutShort(iova) => {
+                debug!(%sources, %iova, "The guest's tables map more than is followed");
+            }
+            Self::Unfollowed => {
+                debug!(%sources, "All DMA will fail: the guest's tables are of a kind that is not followed");
+            }
+            Self::Contradiction => {
+                if let Some(count) = log.contradictions.due() {
+                    warn!(
+                        %sources, count,
+                        "All DMA of these functions fails: the host cannot tell them apart, and the guest \
+                         has them in different domains; have the guest put them in one domain, as it does \
+                         behind one PCIe-to-PCI bridge, or assign only one of them"
+                    );
                 }
-                Event::UnmapFailed { iova, length, error } => {
-                    error!(%source, %iova, length = %format_args!("{length:#x}"), "Unmap failed: {error}");
-                }
-                Event::CutShort(iova) => {
-                    debug!(%source, %iova, "The guest's tables map more than is followed");
-                }
-                Event::Unfollowed => {
-                    debug!(%source, "All DMA will fail: the guest's tables are of a kind that is not followed");
+            }
+            Self::MoveFailed(error) => {
+                if let Some(count) = log.moves.due() {
+                    warn!(%sources, count, "All DMA will fail until the guest flushes again: {error}");
                 }
             }
         }
-        if !regime.recorded {
-            return Vec::new();
+    }
+}
+
+/// The functions that a line in the log is about.
+struct Sources<'a>(&'a [Hearer]);
+
+impl fmt::Display for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, hearer) in self.0.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { "," }, hearer.source)?;
         }
-        let fault = |(iova, access, lack): (Iova, Access, Lack)| ShadowFault {
-            source,
-            iova,
-            access,
-            reason: lack.reason(access, regime.scalable),
-        };
-        self.faults.into_iter().map(fault).collect()
+        Ok(())
+    }
+}
+
+/// How often there was something to say that a guest can cause as often as it likes: it is said less and less
+/// often.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    refused: Occasions,
+    unmaps: Occasions,
+    contradictions: Occasions,
+    moves: Occasions,
+}
+
+#[derive(Debug, Default)]
+struct Occasions(AtomicU64);
+
+impl Occasions {
+    /// Which occasion this is, if it is one to speak.
+    fn due(&self) -> Option<u64> {
+        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        count.is_power_of_two().then_some(count)
+    }
+}
+
+/// Reports with those they are for, to be given out once no lock is held.
+#[derive(Debug, Default)]
+pub(super) struct Told(Vec<(Vec<Hearer>, Report)>);
+
+impl Told {
+    pub(super) fn add(&mut self, hearers: Vec<Hearer>, report: Report) {
+        self.0.push((hearers, report));
+    }
+
+    /// Writes the log and gives the faults.
+    pub(super) fn finish(self, log: &Log) -> Vec<ShadowFault> {
+        let mut faults = Vec::new();
+        for (hearers, report) in self.0 {
+            let room = FAULT_LIMIT.saturating_sub(faults.len());
+            faults.extend(report.faults(&hearers).take(room));
+            report.log(&Sources(&hearers), log);
+        }
+        faults
     }
 }

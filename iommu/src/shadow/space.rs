@@ -1,28 +1,27 @@
-//! One function's address space: which of the guest's tables it follows, and how far they have been followed.
+//! An address space: which of the guest's tables it follows, and how far they have been followed.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::Tables;
 use super::commitment::{Commitment, Grouping};
 use super::difference::is_wanted;
 use super::extent::{Extent, Extents};
-use super::regime::{Kind, Regime};
+use super::regime::Content;
 use super::report::Report;
-use super::statistics::Counters;
 use super::wanted::Reader;
 use crate::{GuestAddress, HostMapper, Iova, Permissions, TableMemory};
 
 /// Every address a device can use.
 const EVERYWHERE: Range<u64> = 0..u64::MAX;
 
-/// The address space of one function.
+/// One of the host's address spaces.
 ///
 /// Whatever is committed was allowed by the guest's tables when the guest last announced a change there.
 /// Within an operation everything that goes is unmapped before anything is mapped, so that nothing is ever
 /// reachable that neither the old nor the new tables allow.
 pub(super) struct AddressSpace {
-    regime: Regime,
+    /// What it follows; none if nothing is to be reached.
+    content: Option<Content>,
     commitment: Commitment,
     /// Guest memory, each address for itself.
     identity: Vec<Extent>,
@@ -30,61 +29,57 @@ pub(super) struct AddressSpace {
     cut_short: Option<Iova>,
 }
 
+/// Guest memory (start, length) as extents, each address for itself.
+pub(super) fn identity(ram: Vec<(GuestAddress, u64)>) -> Vec<Extent> {
+    let one_to_one = |(start, length): (GuestAddress, u64)| Extent {
+        iova: Iova(start.0),
+        guest: start,
+        length,
+        permissions: Permissions::READ_WRITE,
+    };
+    let mut identity: Vec<_> = ram.into_iter().map(one_to_one).flat_map(Extent::usable).collect();
+    identity.sort_unstable_by_key(Extent::start);
+    identity
+}
+
 impl AddressSpace {
-    /// An address space in which everything is blocked.
-    pub(super) fn new(
-        mapper: Box<dyn HostMapper>,
-        ram: Vec<(GuestAddress, u64)>,
-        counters: Arc<Counters>,
-    ) -> Self {
-        let one_to_one = |(start, length): (GuestAddress, u64)| Extent {
-            iova: Iova(start.0),
-            guest: start,
-            length,
-            permissions: Permissions::READ_WRITE,
-        };
-        let mut identity: Vec<_> = ram.into_iter().map(one_to_one).flat_map(Extent::usable).collect();
-        identity.sort_unstable_by_key(Extent::start);
-        Self {
-            regime: Regime::BLOCKED,
-            commitment: Commitment::new(mapper, identity.iter().map(|part| part.length).sum(), counters),
-            identity,
-            cut_short: None,
-        }
+    /// A space in which nothing is reached, over guest memory as [`identity`] gave it.
+    pub(super) fn new(mapper: Box<dyn HostMapper>, identity: Vec<Extent>) -> Self {
+        let ram = identity.iter().map(|part| part.length).sum();
+        Self { content: None, commitment: Commitment::new(mapper, ram), identity, cut_short: None }
     }
 
-    pub(super) const fn regime(&self) -> &Regime {
-        &self.regime
+    pub(super) const fn content(&self) -> Option<Content> {
+        self.content
     }
 
     pub(super) const fn commitment(&self) -> &Commitment {
         &self.commitment
     }
 
-    /// Comes under `regime`; gives whether it is another one. If it is, the mappings are in line with it.
-    /// If it is not, nothing is touched: the guest has not said that what its tables map has changed.
-    pub(super) fn enter(
+    /// Whether it is one over the same guest memory.
+    pub(super) fn is_over(&self, identity: &[Extent]) -> bool {
+        self.identity == identity
+    }
+
+    /// Follows something else from now on: everything that it mapped goes before anything comes. The same under
+    /// another name is compared with what the tables say now, and only what differs is touched.
+    pub(super) fn follow(
         &mut self,
-        regime: Regime,
+        content: Option<Content>,
         tables: &Tables<impl TableMemory>,
         report: &mut Report,
-    ) -> bool {
-        let before = std::mem::replace(&mut self.regime, regime);
-        if before.kind != regime.kind {
+    ) {
+        let before = std::mem::replace(&mut self.content, content);
+        if !before.zip(content).is_some_and(|(before, content)| before.maps_like(content)) {
             self.clear(report);
-            if regime.kind == Kind::Unfollowed {
-                report.unfollowed();
-            }
-        } else if before.domain == regime.domain {
-            return false;
         }
         self.resync(tables, report);
-        true
     }
 
     /// Compares everything with what the tables say now. What has not changed is not touched.
     pub(super) fn resync(&mut self, tables: &Tables<impl TableMemory>, report: &mut Report) {
-        let (wanted, cut_short) = self.wanted(&self.regime, tables);
+        let (wanted, cut_short) = wanted(self.content, &self.identity, tables);
         self.note_limit(cut_short, report);
         let mut attempt = || self.commitment.bring_in_line(&EVERYWHERE, &wanted, Grouping::Leaves, report);
         if attempt().is_err() {
@@ -104,7 +99,7 @@ impl AddressSpace {
         tables: &Tables<impl TableMemory>,
         report: &mut Report,
     ) {
-        let Kind::Translated(table) = self.regime.kind else {
+        let Some(Content::Table(table, _)) = self.content else {
             return self.resync(tables, report);
         };
         let mut reader = Reader::new(table, tables);
@@ -130,29 +125,6 @@ impl AddressSpace {
         self.cut_short = None;
     }
 
-    /// Everything that should be mapped under `regime`, and where a limit left something out.
-    pub(super) fn wanted(
-        &self,
-        regime: &Regime,
-        tables: &Tables<impl TableMemory>,
-    ) -> (Vec<Extent>, Option<Iova>) {
-        match regime.kind {
-            Kind::Blocked | Kind::Unfollowed => (Vec::new(), None),
-            Kind::Identity => (self.unprotected(tables), None),
-            Kind::Translated(table) => {
-                let mut reader = Reader::new(table, tables);
-                (reader.leaves(&EVERYWHERE), reader.cut_short())
-            }
-        }
-    }
-
-    /// Guest memory but for what is protected from addresses that nothing translates.
-    fn unprotected(&self, tables: &Tables<impl TableMemory>) -> Vec<Extent> {
-        tables.protected().iter().fold(self.identity.clone(), |parts, hole| {
-            parts.iter().flat_map(|part| part.around(hole)).collect()
-        })
-    }
-
     /// Reports, once, that the tables map more than is followed.
     fn note_limit(&mut self, cut_short: Option<Iova>, report: &mut Report) {
         if let Some(iova) = cut_short
@@ -162,6 +134,30 @@ impl AddressSpace {
         }
         self.cut_short = cut_short;
     }
+}
+
+/// Everything that should be mapped to follow `content`, and where a limit left something out.
+pub(super) fn wanted(
+    content: Option<Content>,
+    identity: &[Extent],
+    tables: &Tables<impl TableMemory>,
+) -> (Vec<Extent>, Option<Iova>) {
+    match content {
+        None => (Vec::new(), None),
+        Some(Content::Identity) => (unprotected(identity, tables), None),
+        Some(Content::Table(table, _)) => {
+            let mut reader = Reader::new(table, tables);
+            (reader.leaves(&EVERYWHERE), reader.cut_short())
+        }
+    }
+}
+
+/// Guest memory but for what is protected from addresses that nothing translates.
+fn unprotected(identity: &[Extent], tables: &Tables<impl TableMemory>) -> Vec<Extent> {
+    tables
+        .protected()
+        .iter()
+        .fold(identity.to_vec(), |parts, hole| parts.iter().flat_map(|part| part.around(hole)).collect())
 }
 
 /// `range`, and what the leaves at its edges cover beyond them.

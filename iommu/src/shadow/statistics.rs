@@ -1,8 +1,9 @@
-//! Numbers a person wants to see of an attached function.
+//! Numbers a person wants to see of what the host maps.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::AddAssign;
 
-/// What has been asked of the host for one function since it was attached, and what it holds now.
+/// What has been asked of the host, and what it holds now: for an address space as long as it has existed, or
+/// for all that there are and were behind a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Successful calls of [`HostMapper::map`](crate::HostMapper::map).
@@ -20,56 +21,38 @@ pub struct Statistics {
     pub rebuilds: u64,
     /// Mappings the host holds now.
     pub extents: u64,
-    /// Bytes that the device can reach now.
+    /// Bytes that can be reached now.
     pub bytes: u64,
+    /// Address spaces that there are.
+    pub spaces: u64,
+    /// Groups that are in them.
+    pub seats: u64,
+    /// How often a group went into another address space.
+    pub moves: u64,
+    /// How often the host refused to give a group an address space, or to let it in.
+    pub refused_moves: u64,
 }
 
-/// The numbers as they are kept: written by whoever holds the address space, read by anyone.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) maps: Counter,
-    pub(super) unmaps: Counter,
-    pub(super) splits: Counter,
-    pub(super) failed: Counter,
-    pub(super) retries: Counter,
-    pub(super) rebuilds: Counter,
-    pub(super) extents: Counter,
-    pub(super) bytes: Counter,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds to it; gives the sum.
-    pub(super) fn add(&self, value: u64) -> u64 {
-        self.0.fetch_add(value, Ordering::Relaxed).wrapping_add(value)
-    }
-
-    pub(super) fn subtract(&self, value: u64) {
-        self.0.fetch_sub(value, Ordering::Relaxed);
-    }
-
-    pub(super) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+impl Statistics {
+    /// What remains of an address space that is no more.
+    pub(super) const fn past(self) -> Self {
+        Self { extents: 0, bytes: 0, spaces: 0, seats: 0, ..self }
     }
 }
 
-impl Counters {
-    pub(super) fn read(&self) -> Statistics {
-        Statistics {
-            maps: self.maps.get(),
-            unmaps: self.unmaps.get(),
-            splits: self.splits.get(),
-            failed: self.failed.get(),
-            retries: self.retries.get(),
-            rebuilds: self.rebuilds.get(),
-            extents: self.extents.get(),
-            bytes: self.bytes.get(),
-        }
+impl AddAssign for Statistics {
+    fn add_assign(&mut self, other: Self) {
+        self.maps += other.maps;
+        self.unmaps += other.unmaps;
+        self.splits += other.splits;
+        self.failed += other.failed;
+        self.retries += other.retries;
+        self.rebuilds += other.rebuilds;
+        self.extents += other.extents;
+        self.bytes += other.bytes;
+        self.spaces += other.spaces;
+        self.seats += other.seats;
+        self.moves += other.moves;
+        self.refused_moves += other.refused_moves;
     }
 }

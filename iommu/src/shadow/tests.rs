@@ -10,6 +10,7 @@ use support::guest::{Device, Guest, Memory, PAGE, RAM, Table};
 mod support;
 
 mod flushes;
+mod groups;
 mod limits;
 mod property;
 mod regime_property;
@@ -63,9 +64,10 @@ impl Scene {
 
     fn attach(&self, source: SourceId) -> Assigned {
         let device = Device::new(source);
-        let host = FakeHost::new(&RAM);
+        let (host, dma) = FakeHost::new(&RAM);
         let ram = RAM.iter().map(|range| (GuestAddress(range.start), range.end - range.start)).collect();
-        let attachment = self.shadow.attach(device.clone(), host.mapper(), ram);
+        let group = self.shadow.group(dma, ram);
+        let attachment = self.shadow.attach(device.clone(), &group);
         Assigned { device, host, attachment }
     }
 

@@ -133,9 +133,10 @@ impl Machine {
 
     pub fn attach(&self, source: SourceId) -> Assigned {
         let device = Device::new(source);
-        let host = FakeHost::new(&RAM);
+        let (host, dma) = FakeHost::new(&RAM);
         let ram = RAM.iter().map(|range| (GuestAddress(range.start), range.end - range.start)).collect();
-        let attachment = self.unit.attach(device.clone(), host.mapper(), ram);
+        let group = self.unit.group(dma, ram);
+        let attachment = self.unit.attach(device.clone(), &group);
         Assigned { device, host, attachment }
     }
 

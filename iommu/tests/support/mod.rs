@@ -5,3 +5,4 @@
 pub mod fake_host;
 pub mod guest;
 pub mod machine;
+pub mod world;

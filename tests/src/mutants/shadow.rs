@@ -6,7 +6,7 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "alias-in-shadow",
         why: "The shadow takes a flush beyond the table's reach for one of the addresses that have the same low bits.",
-        file: "iommu/src/shadow/follower.rs",
+        file: "iommu/src/shadow/assignments.rs",
         find: "let start = iova.0 & !(length - 1);",
         replace: "let start = iova.0 % (1 << 39) & !(length - 1);",
         killed_by: Test::unit("iommu", "shadow::tests::limits::addresses_beyond_the_width_are_not_aliased"),
@@ -14,7 +14,7 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "shadow-flush-too-short",
         why: "Of the range that an invalidation names, the host lets go of the first page.",
-        file: "iommu/src/shadow/follower.rs",
+        file: "iommu/src/shadow/assignments.rs",
         find: "1_u64.checked_shl(12 + u32::from(address_mask))",
         replace: "1_u64.checked_shl(12)",
         killed_by: Test::unit("iommu", "shadow::tests::flushes::what_one_descriptor_names_is_one_mapping"),
@@ -22,17 +22,17 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "shadow-flush-ignores-mask",
         why: "A context that was announced together with its neighbours is not looked at again.",
-        file: "iommu/src/shadow/follower.rs",
-        find: "if source.0 | mask == named.0 | mask =>",
-        replace: "if source == named =>",
+        file: "iommu/src/shadow/member.rs",
+        find: "self.function.source_id().0 | mask == source.0 | mask",
+        replace: "self.function.source_id() == source && mask < 8",
         killed_by: Test::unit("iommu", "shadow::tests::regimes::a_context_entry_counts_when_it_is_announced"),
     },
     Mutant {
         name: "domain-unnoticed",
         why: "A function whose table gets another domain number is not looked at again.",
-        file: "iommu/src/shadow/space.rs",
-        find: "} else if before.domain == regime.domain {",
-        replace: "} else {",
+        file: "iommu/src/shadow/member.rs",
+        find: "Self::Content(Content::Table(table, regime.domain))",
+        replace: "Self::Content(Content::Table(table, DomainId(0)))",
         killed_by: Test::unit(
             "iommu",
             "shadow::tests::regimes::a_table_under_a_new_domain_keeps_what_it_maps",
@@ -50,9 +50,9 @@ pub(super) const ALL: &[Mutant] = &[
         name: "flush-unmaps-all",
         why: "A flush takes all mappings away and makes them again: DMA that it has nothing to do with fails.",
         file: "iommu/src/shadow/space.rs",
-        find: "        let (wanted, cut_short) = self.wanted(&self.regime, tables);",
+        find: "        let (wanted, cut_short) = wanted(self.content, &self.identity, tables);",
         replace: "        self.commitment.clear(report);
-        let (wanted, cut_short) = self.wanted(&self.regime, tables);",
+        let (wanted, cut_short) = wanted(self.content, &self.identity, tables);",
         killed_by: Test::unit("iommu", "shadow::tests::flushes::a_flush_unmaps_only_what_has_changed"),
     },
     Mutant {
@@ -177,7 +177,7 @@ pub(super) const ALL: &[Mutant] = &[
         name: "mapped-times-over",
         why: "A guest maps the same memory as often as it likes, and the host makes tables for all of it.",
         file: "iommu/src/shadow/commitment.rs",
-        find: "if extent.length > self.most_bytes.saturating_sub(self.counters.bytes.get()) {",
+        find: "if extent.length > self.most_bytes.saturating_sub(self.numbers.bytes) {",
         replace: "if false {",
         killed_by: Test::unit("iommu", "shadow::tests::limits::memory_is_mapped_only_so_many_times_over"),
     },
@@ -223,9 +223,9 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "pasid-entry-replaced-unnoticed",
         why: "An assigned function stays behind the table of a PASID entry that is replaced by one of another domain.",
-        file: "iommu/src/shadow/follower.rs",
-        find: "if regime.is_of(domain, pasid) || space.regime().is_of(domain, pasid) {",
-        replace: "if regime.is_of(domain, pasid) {",
+        file: "iommu/src/shadow/member.rs",
+        find: "self.regime.is_of(domain, pasid) || self.regime_now(tables).is_of(domain, pasid)",
+        replace: "self.regime_now(tables).is_of(domain, pasid)",
         killed_by: Test::unit(
             "iommu",
             "shadow::tests::scalable::a_pasid_entry_counts_when_it_is_announced_under_what_it_says_or_said",

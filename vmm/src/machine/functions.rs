@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
 use devices::{BusMaster, Disk, Edu, InterruptLine, Probe, Remapping, VirtioFunction};
+use iommu::HostDma;
 use pci::{Bus, ExpressKind, InterruptPin, PlaceError, RootComplex, RootPortError, Slot};
 
 use super::chipset::Chipset;
@@ -113,7 +114,8 @@ impl<'a> Builder<'a> {
             Remapping::Absent => None,
             Remapping::Unit(unit) => {
                 let mapper = Type1::new(taken.container.clone(), memory.clone());
-                Some(unit.attach(requester, Box::new(mapper), memory::regions(memory)))
+                let group = unit.group(HostDma::Fixed(Box::new(mapper)), memory::regions(memory));
+                Some(unit.attach(requester, &group))
             }
         });
         let function = function.map_err(BuildError::device(&name))?;

@@ -1,6 +1,6 @@
 use std::sync::atomic::AtomicUsize;
 
-use iommu::{Capabilities, GuestAddress, MsiMessage, SourceId, Unit};
+use iommu::{Capabilities, GuestAddress, HostDma, MsiMessage, SourceId, Unit};
 use pci::BusNumber;
 
 use super::super::fake::{Event, FakeHost, FakeLine, FakeMapper, FakeRoutes, FakeSlots, Log};
@@ -67,7 +67,8 @@ fn setup_of(host: FakeHost) -> Setup {
         // A unit that translates nothing: all memory is mapped while the function masters the bus.
         let memory = Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap());
         let unit = Unit::new(memory, Capabilities::legacy(48));
-        Some(unit.attach(function, Box::new(FakeMapper(log.clone())), ram))
+        let group = unit.group(HostDma::Fixed(Box::new(FakeMapper(log.clone()))), ram);
+        Some(unit.attach(function, &group))
     })
     .unwrap();
     Setup { log, host, routes, slots, line, requester: requester.unwrap(), bus, said, function }

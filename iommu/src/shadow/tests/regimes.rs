@@ -51,9 +51,11 @@ fn untranslated_memory_that_is_protected_is_not_mapped() {
 fn memory_around_the_interrupt_range_leaves_it_out() {
     let device = Device::new(SOURCE);
     device.set_bus_master(true);
-    let host = FakeHost::new(&[0..0xFEE0_0000, 0xFEF0_0000..0x2_0000_0000]);
+    let (host, dma) = FakeHost::new(&[0..0xFEE0_0000, 0xFEF0_0000..0x2_0000_0000]);
     let ram = vec![(GuestAddress(0), 0x2_0000_0000)];
-    let _attachment = Scene::new().shadow.attach(device, host.mapper(), ram);
+    let scene = Scene::new();
+    let group = scene.shadow.group(dma, ram);
+    let _attachment = scene.shadow.attach(device, &group);
     assert_eq!(
         host.calls(),
         [map(0, 0, 0xFEE0_0000), map(0xFEF0_0000, 0xFEF0_0000, 0x2_0000_0000 - 0xFEF0_0000)]

@@ -7,7 +7,7 @@ use vm_memory::Bytes;
 use super::*;
 use crate::spec::registers::{CCMD, IOTLB, IVA, RUN};
 use crate::testing::Record;
-use crate::{MapError, Permissions};
+use crate::{HostMapper, MapError, Permissions};
 
 /// Where wait descriptors write.
 const STATUS: u64 = DATA + 0x10_0000;
@@ -88,7 +88,8 @@ impl Scene {
         let moments = Arc::<Mutex<Vec<Moment>>>::default();
         let watcher = Watcher { machine: Arc::clone(&machine), moments: Arc::clone(&moments), refuses };
         let ram = vec![(GuestAddress(0), 64 << 20)];
-        let attachment = machine.unit.attach(Arc::new(Function), Box::new(watcher), ram);
+        let group = machine.unit.group(HostDma::Fixed(Box::new(watcher)), ram);
+        let attachment = machine.unit.attach(Arc::new(Function), &group);
         Self { machine, table, moments, _attachment: attachment }
     }
 
