@@ -69,7 +69,7 @@ impl BusMaster {
 
     /// The requester ID of whatever is sent now.
     pub fn source_id(&self) -> SourceId {
-        SourceId(self.location.bdf().0)
+        SourceId(self.location.requester_id().0)
     }
 
     /// What stands between the function and memory.

@@ -66,11 +66,11 @@ impl Edu {
     pub const PIN: InterruptPin = InterruptPin::A;
 
     /// A device that reaches memory through `master`, at the addresses within `dma_mask`. `kind` follows
-    /// from where it is plugged in; `line` is where its pin leads.
+    /// from where it is plugged in ([`pci::Slot::express`]); `line` is where its pin leads.
     pub fn new(
         master: BusMaster,
         line: Arc<dyn InterruptLine>,
-        kind: ExpressKind,
+        kind: Option<ExpressKind>,
         dma_mask: u64,
     ) -> Result<Self, EndpointError> {
         let mut builder = EndpointBuilder::new(&IDENTITY);

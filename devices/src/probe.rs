@@ -175,7 +175,7 @@ struct State {
 
 impl Probe {
     /// A probe that reaches memory through `master`. `kind` follows from where it is plugged in.
-    pub fn new(master: BusMaster, kind: ExpressKind) -> Result<Self, ProbeError> {
+    pub fn new(master: BusMaster, kind: Option<ExpressKind>) -> Result<Self, ProbeError> {
         let mut builder = EndpointBuilder::new(&IDENTITY);
         let registers = Bar { kind: BarKind::Memory32, size: BUFFER_BASE + BUFFER_SIZE as u64 };
         builder

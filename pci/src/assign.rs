@@ -106,7 +106,7 @@ fn demands_of(topology: &Topology, bus: Bus, spaces: &mut Spaces) -> Result<Pool
         // Memory above 4 GiB goes through the prefetchable window.
         for (pool, items) in behind.into_each() {
             let function: Arc<dyn Function> = node.function.clone();
-            let least = reserved(&bridge.port.reserve(), pool);
+            let least = bridge.function.root_port().map_or(0, |port| reserved(&port.reserve(), pool));
             pools.push(pool, layout::window(bdf, function, pool, items, least)?);
         }
     }

@@ -44,6 +44,7 @@
 
 mod assign;
 mod bar;
+mod bridge;
 mod capability;
 mod chipset;
 mod config_space;
@@ -54,6 +55,7 @@ mod interrupt;
 mod location;
 mod map;
 mod message;
+mod pci_bridge;
 mod root_complex;
 mod root_port;
 mod span;
@@ -74,6 +76,6 @@ pub use header::{Command, Identity, InterruptPin};
 pub use interrupt::InterruptWire;
 pub use location::{Bdf, BusNumber, Location};
 pub use message::{Delivery, Message};
-pub use root_complex::{RootComplex, RootPortError};
+pub use root_complex::{BridgeError, RootComplex};
 pub use root_port::{Reserve, SlotListener, SlotState};
 pub use topology::{Bus, FunctionKind, PlaceError, PlacedFunction, Slot, Windows};

@@ -70,15 +70,30 @@ pub struct Location {
     bus: BusNumber,
     device: u8,
     function: u8,
+    conventional: bool,
 }
 
 impl Location {
-    /// A place on `bus`.
+    /// A place on `bus`, which is PCI Express.
     pub fn new(bus: BusNumber, device: u8, function: u8) -> Self {
-        Self { bus, device: device & 31, function: function & 7 }
+        Self { bus, device: device & 31, function: function & 7, conventional: false }
     }
 
-    /// The numbers of this moment: the requester ID of whatever the function sends now.
+    /// A place on the conventional PCI bus `bus`.
+    pub fn conventional(bus: BusNumber, device: u8, function: u8) -> Self {
+        Self { conventional: true, ..Self::new(bus, device, function) }
+    }
+
+    /// The requester ID of whatever the function sends now.
+    ///
+    /// Requests on a conventional bus do not say who sends them. The bridge to PCI Express sends them on
+    /// under one ID for all: the number of its secondary bus, device 0, function 0 (PCI Express to PCI/PCI-X
+    /// Bridge, 2.3; VT-d, 3.4.1).
+    pub fn requester_id(&self) -> Bdf {
+        if self.conventional { Bdf::new(self.bus.get(), 0, 0) } else { self.bdf() }
+    }
+
+    /// The numbers of this moment, at which configuration accesses reach the function.
     pub fn bdf(&self) -> Bdf {
         Bdf::new(self.bus.get(), self.device, self.function)
     }

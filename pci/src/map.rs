@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) use ranges::{Decoder, Ranges};
 
 use crate::span::Span;
-use crate::topology::{Bridge, Held, NodeId, Topology};
+use crate::topology::{Bridge, BusKind, Held, NodeId, Topology};
 use crate::{BAR_COUNT, BarRange, BarSpace, Bdf, Bus, Function};
 
 /// The picture.
@@ -30,6 +30,9 @@ pub(crate) struct ConfigTarget {
     /// Whether its device has functions besides function 0.
     pub(crate) multifunction: bool,
     _held: Held,
+    /// Whether accesses reach more than the first 256 bytes: those of a conventional bus have no way to say
+    /// so.
+    pub(crate) extended: bool,
 }
 
 /// What the guest reaches of each BAR of each function, by [`NodeId`].
@@ -73,6 +76,7 @@ fn config_targets(topology: &Topology, nodes: &[NodeId]) -> Vec<ConfigTarget> {
                 function: node.function.clone(),
                 multifunction: topology.is_multifunction(node.bus, device),
                 _held: node.held.clone(),
+                extended: topology.kind(node.bus) != BusKind::Conventional,
             })
         })
         .collect();

@@ -12,8 +12,9 @@ use arc_swap::ArcSwap;
 use crate::chipset::Chipset;
 use crate::config_space::NoRoom;
 use crate::map::Map;
+use crate::pci_bridge::PciBridge;
 use crate::root_port::RootPort;
-use crate::topology::Topology;
+use crate::topology::{BridgeFunction, Topology};
 use crate::{AssignError, Bus, Function, InterruptWire, PlaceError, PlacedFunction, Slot, Windows, assign};
 
 /// PCI Express from the host bridge down. Accesses may come from any number of vCPU threads.
@@ -74,7 +75,7 @@ impl RootComplex {
     }
 
     /// Adds a root port to the root bus; gives the bus behind it. Its slot has the number of its place.
-    pub fn add_root_port(&self, device: u8, function: u8) -> Result<Bus, RootPortError> {
+    pub fn add_root_port(&self, device: u8, function: u8) -> Result<Bus, BridgeError> {
         self.add_port(device, function, RootPort::new)
     }
 
@@ -83,19 +84,43 @@ impl RootComplex {
         device: u8,
         function: u8,
         port: impl FnOnce(u16) -> Result<RootPort, NoRoom>,
-    ) -> Result<Bus, RootPortError> {
+    ) -> Result<Bus, BridgeError> {
+        self.add_bridge(Topology::ROOT, device, function, |slot| {
+            Ok(BridgeFunction::RootPort(Arc::new(port(u16::from(slot.location().bdf().0 as u8))?)))
+        })
+    }
+
+    /// Adds a PCIe-to-PCI bridge to a bus that is PCI Express, and where it stays; gives the conventional bus
+    /// behind it.
+    pub fn add_pci_bridge(&self, bus: Bus, device: u8, function: u8) -> Result<Bus, BridgeError> {
+        self.add_bridge(bus, device, function, |_| Ok(BridgeFunction::PciBridge(Arc::new(PciBridge::new()?))))
+    }
+
+    fn add_bridge(
+        &self,
+        bus: Bus,
+        device: u8,
+        function: u8,
+        bridge: impl FnOnce(&Slot) -> Result<BridgeFunction, NoRoom>,
+    ) -> Result<Bus, BridgeError> {
         let mut topology = self.topology();
-        let slot = topology.reserve(Topology::ROOT, device, function)?;
-        let port = match port(u16::from(slot.location().bdf().0 as u8)) {
-            Ok(port) => Arc::new(port),
+        if !topology.takes_bridges(bus) {
+            return Err(PlaceError::NoSuchPlace { device, function }.into());
+        }
+        let slot = topology.reserve(bus, device, function)?;
+        let bridge = match bridge(&slot) {
+            Ok(bridge) => bridge,
             Err(error) => {
                 topology.give_up(&slot);
                 return Err(error.into());
             }
         };
-        let bus = topology.plug_port(slot, port);
+        let below = topology.plug_bridge(slot, bridge);
+        if let Some(port) = topology.port_above(bus) {
+            port.occupy();
+        }
         self.refresh(&mut topology);
-        Ok(bus)
+        Ok(below)
     }
 
     /// Every function, each bridge right before what is behind it.
@@ -131,9 +156,9 @@ impl RootComplex {
     }
 }
 
-/// Why a root port cannot be added.
+/// Why a bridge cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RootPortError {
+pub enum BridgeError {
     /// Its place cannot be had.
     #[error(transparent)]
     Place(#[from] PlaceError),

@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use hot_plug::{Reserve, SlotListener, SlotState};
 
 use self::hot_plug::HotPlug;
+use crate::bridge::Forwarding;
 use crate::capability::{LinkChange, add_access_control};
 use crate::config_space::NoRoom;
 use crate::header::{SECONDARY_BUS_RESET, type1};
-use crate::span::Span;
 use crate::{
-    BAR_COUNT, BarRange, Command, ConfigSpace, Express, ExpressKind, Function, Identity, InterruptPin, Msi,
+    BAR_COUNT, BarRange, ConfigSpace, Express, ExpressKind, Function, Identity, InterruptPin, Msi,
     PowerManagement,
 };
 
@@ -25,25 +25,6 @@ const IDENTITY: Identity = Identity {
     subsystem_vendor: 0,
     subsystem: 0,
 };
-
-/// What a bridge lets through as its registers stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forwarding {
-    /// The number of the bus right behind the bridge.
-    pub(crate) secondary: u8,
-    /// The highest bus number behind the bridge.
-    pub(crate) subordinate: u8,
-    /// Whether the link works; while it does not, everything behind it is held in reset.
-    pub(crate) link_up: bool,
-    /// Whether anything at all goes through: the link works and the bridge is in D0.
-    pub(crate) open: bool,
-    /// Whether requests from below go up.
-    pub(crate) upstream: bool,
-    /// The memory window and the prefetchable one, where enabled and not empty.
-    pub(crate) memory: [Option<Span>; 2],
-    /// The port window, where enabled and not empty.
-    pub(crate) ports: Option<Span>,
-}
 
 /// A root port.
 pub(crate) struct RootPort {
@@ -90,21 +71,7 @@ impl RootPort {
     pub(crate) fn forwarding(&self) -> Forwarding {
         let state = self.state();
         let config = &state.config;
-        let command = config.command();
-        let link_up = self.link_up(config);
-        let open = link_up && self.power.is_on(config);
-        let memory = [memory_window(config), prefetchable_window(config)]
-            .map(|window| window.filter(|_| open && command.contains(Command::MEMORY_SPACE)));
-        let ports = port_window(config).filter(|_| open && command.contains(Command::IO_SPACE));
-        Forwarding {
-            secondary: config.u8(type1::SECONDARY_BUS),
-            subordinate: config.u8(type1::SUBORDINATE_BUS),
-            link_up,
-            open,
-            upstream: open && command.contains(Command::BUS_MASTER),
-            memory,
-            ports,
-        }
+        Forwarding::of(config, self.link_up(config), self.power.is_on(config))
     }
 
     fn link_up(&self, config: &ConfigSpace) -> bool {
@@ -156,27 +123,6 @@ impl Function for RootPort {
         self.show_link(&mut state);
         self.interrupt(&mut state);
     }
-}
-
-/// Memory Base and Limit: address bits 31:20.
-fn memory_window(config: &ConfigSpace) -> Option<Span> {
-    let bits = |register| u64::from(config.u16(register) & 0xFFF0) << 16;
-    Span::new(bits(type1::MEMORY_BASE), bits(type1::MEMORY_LIMIT) | 0xF_FFFF)
-}
-
-/// Prefetchable Memory Base and Limit: address bits 63:20.
-fn prefetchable_window(config: &ConfigSpace) -> Option<Span> {
-    let bits =
-        |register, upper| u64::from(config.u32(upper)) << 32 | u64::from(config.u16(register) & 0xFFF0) << 16;
-    let base = bits(type1::PREFETCHABLE_BASE, type1::PREFETCHABLE_BASE_UPPER);
-    let limit = bits(type1::PREFETCHABLE_LIMIT, type1::PREFETCHABLE_LIMIT_UPPER);
-    Span::new(base, limit | 0xF_FFFF)
-}
-
-/// I/O Base and Limit: address bits 15:12.
-fn port_window(config: &ConfigSpace) -> Option<Span> {
-    let bits = |register| u64::from(config.u8(register) & 0xF0) << 8;
-    Span::new(bits(type1::IO_BASE), bits(type1::IO_LIMIT) | 0xFFF)
 }
 
 #[cfg(test)]

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::bridge::Forwarding;
 use crate::interrupt::InterruptRoute;
-use crate::root_port::{Forwarding, RootPort};
-use crate::{BAR_COUNT, BarRange, Bdf, BusNumber, Function, InterruptPin, InterruptWire, Location};
+use crate::pci_bridge::PciBridge;
+use crate::root_port::RootPort;
+use crate::{
+    BAR_COUNT, BarRange, Bdf, BusNumber, ExpressKind, Function, InterruptPin, InterruptWire, Location,
+};
 
 /// The addresses that the host bridge passes on to PCI. What a function decodes outside of them nobody
 /// reaches, so that a BAR can hide neither RAM nor the platform's own registers.
@@ -31,9 +35,16 @@ pub struct Slot {
     pub(crate) bus: Bus,
     location: Location,
     route: InterruptRoute,
+    express: Option<ExpressKind>,
 }
 
 impl Slot {
+    /// What kind of PCI Express function an endpoint in this slot is; none on a conventional bus, where the
+    /// capability has no place.
+    pub fn express(&self) -> Option<ExpressKind> {
+        self.express
+    }
+
     /// Where a function in this slot is, live.
     pub fn location(&self) -> Location {
         self.location.clone()
@@ -57,7 +68,7 @@ pub enum PlaceError {
         function: u8,
     },
     /// There is no such place: devices go to 31, functions to 7, and the link behind a root port has one
-    /// device only, number 0.
+    /// device only, number 0. No bridge to conventional PCI has its place on a conventional bus.
     #[error("This bus has no device {device:02x}.{function}")]
     NoSuchPlace {
         /// Device number.
@@ -119,16 +130,57 @@ impl Held {
     }
 }
 
+/// A function with a bus behind it.
+pub(crate) enum BridgeFunction {
+    RootPort(Arc<RootPort>),
+    PciBridge(Arc<PciBridge>),
+}
+
+impl BridgeFunction {
+    /// What goes through now.
+    pub(crate) fn forwarding(&self) -> Forwarding {
+        match self {
+            Self::RootPort(port) => port.forwarding(),
+            Self::PciBridge(bridge) => bridge.forwarding(),
+        }
+    }
+
+    pub(crate) fn root_port(&self) -> Option<&Arc<RootPort>> {
+        match self {
+            Self::RootPort(port) => Some(port),
+            Self::PciBridge(_) => None,
+        }
+    }
+}
+
 /// What makes a function a bridge.
 pub(crate) struct Bridge {
-    pub(crate) port: Arc<RootPort>,
+    pub(crate) function: BridgeFunction,
     pub(crate) below: Bus,
     /// What the bridge said it lets through.
     pub(crate) forwarding: Forwarding,
 }
 
+/// What a bus is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BusKind {
+    /// The root complex.
+    Root,
+    /// A PCI Express link, which has one device.
+    Link,
+    /// The wires of conventional PCI.
+    Conventional,
+}
+
+impl BusKind {
+    fn devices(self) -> Range<u8> {
+        if self == Self::Link { 0..1 } else { 0..32 }
+    }
+}
+
 /// One bus.
 struct BusNode {
+    kind: BusKind,
     number: BusNumber,
     /// The bridge above; the root bus has none.
     above: Option<NodeId>,
@@ -150,15 +202,20 @@ impl Topology {
 
     /// An empty root bus, number 0.
     pub(crate) fn new(windows: Windows) -> Self {
-        let root = BusNode { number: BusNumber::new(0), above: None, route: None, places: BTreeMap::new() };
+        let root = BusNode {
+            kind: BusKind::Root,
+            number: BusNumber::new(0),
+            above: None,
+            route: None,
+            places: BTreeMap::new(),
+        };
         Self { windows, buses: vec![root], nodes: Vec::new() }
     }
 
     /// Reserves a place.
     pub(crate) fn reserve(&mut self, bus: Bus, device: u8, function: u8) -> Result<Slot, PlaceError> {
         let node = &mut self.buses[bus.0];
-        let devices = if node.above.is_some() { 0..1 } else { 0..32 };
-        if !devices.contains(&device) || function > 7 {
+        if !node.kind.devices().contains(&device) || function > 7 {
             return Err(PlaceError::NoSuchPlace { device, function });
         }
         if node.places.contains_key(&(device, function)) {
@@ -169,14 +226,19 @@ impl Topology {
             None => InterruptRoute::on_root_bus(device),
             Some(bridge) => bridge.behind(device),
         };
-        Ok(Slot { bus, location: Location::new(node.number.clone(), device, function), route })
+        let number = node.number.clone();
+        let (location, express) = match node.kind {
+            BusKind::Root => (Location::new(number, device, function), Some(ExpressKind::IntegratedEndpoint)),
+            BusKind::Link => (Location::new(number, device, function), Some(ExpressKind::Endpoint)),
+            BusKind::Conventional => (Location::conventional(number, device, function), None),
+        };
+        Ok(Slot { bus, location, route, express })
     }
 
     /// The lowest device number of which no function is taken.
     pub(crate) fn free_device(&self, bus: Bus) -> Option<u8> {
         let node = &self.buses[bus.0];
-        let devices = if node.above.is_some() { 0..1 } else { 0..32 };
-        devices.into_iter().find(|&device| node.places.range((device, 0)..=(device, 7)).next().is_none())
+        node.kind.devices().find(|&device| node.places.range((device, 0)..=(device, 7)).next().is_none())
     }
 
     /// Puts a function in its slot.
@@ -217,22 +279,37 @@ impl Topology {
     /// The root port above a bus.
     pub(crate) fn port_above(&self, bus: Bus) -> Option<&Arc<RootPort>> {
         let above = self.buses[bus.0].above?;
-        self.node(above).bridge.as_ref().map(|bridge| &bridge.port)
+        self.node(above).bridge.as_ref().and_then(|bridge| bridge.function.root_port())
     }
 
-    /// Puts a root port in a slot; gives the bus behind it.
-    pub(crate) fn plug_port(&mut self, slot: Slot, port: Arc<RootPort>) -> Bus {
+    /// What a bus is made of.
+    pub(crate) fn kind(&self, bus: Bus) -> BusKind {
+        self.buses[bus.0].kind
+    }
+
+    /// Whether bridges have their place on a bus: it is PCI Express, and what is on it stays.
+    pub(crate) fn takes_bridges(&self, bus: Bus) -> bool {
+        let stays = self.port_above(bus).is_none_or(|port| port.slot_state().is_none());
+        self.kind(bus) != BusKind::Conventional && stays
+    }
+
+    /// Puts a bridge in a slot; gives the bus behind it.
+    pub(crate) fn plug_bridge(&mut self, slot: Slot, function: BridgeFunction) -> Bus {
         let route = slot.route;
-        let id = self.plug(slot, port.clone());
+        let (id, kind) = match &function {
+            BridgeFunction::RootPort(port) => (self.plug(slot, port.clone()), BusKind::Link),
+            BridgeFunction::PciBridge(bridge) => (self.plug(slot, bridge.clone()), BusKind::Conventional),
+        };
         let below = Bus(self.buses.len());
         self.buses.push(BusNode {
+            kind,
             number: BusNumber::default(),
             above: Some(id),
             route: Some(route),
             places: BTreeMap::new(),
         });
-        let forwarding = port.forwarding();
-        self.node_mut(id).bridge = Some(Bridge { port, below, forwarding });
+        let forwarding = function.forwarding();
+        self.node_mut(id).bridge = Some(Bridge { function, below, forwarding });
         below
     }
 

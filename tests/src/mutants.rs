@@ -158,6 +158,9 @@
 //!
 //! Devices:
 //! - Memory that a bridge does not forward, or that is switched off, answers: `window-ignored`, `disabled-bar-answers`.
+//! - What comes through a bridge from conventional PCI bears another requester ID than the bridge's alias:
+//!   `alias-unknown`, `alias-with-device`, `alias-not-in-dma`, `alias-not-in-shadow`, `alias-not-in-routes`.
+//! - A conventional bus passes on what it cannot: `extended-space-behind-bridge`.
 //! - A device sends what it has no address lines or no permission for: `edu-mask-ignored`, `bus-master-ignored`.
 //! - A device goes by a translation that was taken back, is another's, or permits less: `late-translation-kept`,
 //!   `invalidation-answered-early`, `translations-outlive-service`, `translation-of-another-pasid`,

@@ -48,12 +48,14 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     pub hugepages: Option<Size>,
 
-    /// Assign a host PCI function bound to vfio-pci, behind its own root port; may be repeated
-    #[arg(long, value_name = "0000:BB:DD.F[,addr=DD.F]")]
+    /// Assign a host PCI function bound to vfio-pci, behind its own root port, or at addr= on the root bus,
+    /// or behind the PCIe-to-PCI bridge of number N; may be repeated
+    #[arg(long, value_name = "0000:BB:DD.F[,addr=DD.F|,bridge=N]")]
     pub vfio: Vec<VfioSpec>,
 
-    /// Emulated device: `edu[,addr=DD.F][,port=on][,dma-mask=N]`, `probe[,addr=DD.F][,port=on]` or
-    /// `virtio-blk,path=FILE[,readonly=on][,addr=DD.F][,port=on]`; may be repeated
+    /// Emulated device: `edu[,dma-mask=N]`, `probe` or `virtio-blk,path=FILE[,readonly=on]`, on the root
+    /// bus, there at `,addr=DD.F`, behind a root port with `,port=on`, or behind the PCIe-to-PCI bridge of
+    /// number N with `,bridge=N`; may be repeated
     #[arg(long = "device", value_name = "KIND[,KEY=VALUE]…")]
     #[serde(rename = "device")]
     pub devices: Vec<DeviceSpec>,

@@ -14,8 +14,9 @@ struct Device {
 fn device() -> Device {
     let bench = Bench::new(&[(0x1000, 0x1000)]);
     let wire = Arc::new(Wire::default());
-    let edu = Edu::new(bench.another_master(), wire.clone(), ExpressKind::IntegratedEndpoint, Edu::DMA_MASK)
-        .unwrap();
+    let edu =
+        Edu::new(bench.another_master(), wire.clone(), Some(ExpressKind::IntegratedEndpoint), Edu::DMA_MASK)
+            .unwrap();
     edu.config_write(4, &[0x06, 0]);
     Device { bench, wire, edu }
 }

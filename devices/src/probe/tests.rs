@@ -22,7 +22,7 @@ fn device() -> Device {
 }
 
 fn with(bench: Bench) -> Device {
-    let probe = Probe::new(bench.another_master(), ExpressKind::IntegratedEndpoint).unwrap();
+    let probe = Probe::new(bench.another_master(), Some(ExpressKind::IntegratedEndpoint)).unwrap();
     probe.config_write(4, &[0x06, 0]);
     Device { bench, probe }
 }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use pci::{Bars, Register};
+use pci::{Bars, ExpressKind, Register};
 
 use super::config::{Found, Layout, MsixPlace, Power, register};
 use super::express::Express;
@@ -43,7 +43,7 @@ pub(super) fn lay_out(
     layout: &mut Layout<'_>,
     host: &dyn HostFunction,
     bars: &Bars,
-    integrated: bool,
+    kind: Option<ExpressKind>,
 ) -> Found {
     let mut found = Found::default();
     let places = standard_places(layout);
@@ -51,10 +51,8 @@ pub(super) fn lay_out(
     for &at in &places {
         // Up to the next capability everything may belong to this one.
         let end = places.iter().copied().filter(|&next| next > at).min().unwrap_or(STANDARD.end);
-        let mut place = Place { layout, host, bars, at, end, integrated };
-        if place.lay_out(&mut found) {
-            shown.push(at);
-        }
+        let mut place = Place { layout, host, bars, at, end, kind };
+        shown.extend(place.lay_out(&mut found).map(|id| (at, id)));
     }
     link_standard(layout, &shown);
     extended(layout);
@@ -72,15 +70,16 @@ fn standard_places(layout: &Layout<'_>) -> Vec<u16> {
     places
 }
 
-fn link_standard(layout: &mut Layout<'_>, shown: &[u16]) {
+/// Links the shown ones: the place and the ID of each.
+fn link_standard(layout: &mut Layout<'_>, shown: &[(u16, u8)]) {
     const HAS_LIST: u16 = 1 << 4;
-    let nexts = shown.iter().skip(1).copied().chain([0]);
-    layout.space.define(register::CAPABILITIES, Register::u8(shown.first().map_or(0, |at| *at as u8)));
+    let nexts = shown.iter().skip(1).map(|(at, _)| *at as u8).chain([0]);
+    layout.space.define(register::CAPABILITIES, Register::u8(shown.first().map_or(0, |(at, _)| *at as u8)));
     layout.space.define(register::STATUS, Register::u16(if shown.is_empty() { 0 } else { HAS_LIST }));
-    for (&at, next) in shown.iter().zip(nexts) {
+    for (&(at, id), next) in shown.iter().zip(nexts) {
         layout.own(at..at + 2);
-        layout.space.define(at, Register::u8(layout.snapshot.u8(at)));
-        layout.space.define(at + 1, Register::u8(next as u8));
+        layout.space.define(at, Register::u8(id));
+        layout.space.define(at + 1, Register::u8(next));
     }
 }
 
@@ -91,13 +90,14 @@ struct Place<'a, 'b> {
     bars: &'a Bars,
     at: u16,
     end: u16,
-    integrated: bool,
+    kind: Option<ExpressKind>,
 }
 
 impl Place<'_, '_> {
-    /// Lays it out; false if the guest is not to see it.
-    fn lay_out(&mut self, found: &mut Found) -> bool {
-        match self.layout.snapshot.u8(self.at) {
+    /// Lays it out; gives the ID under which the guest sees it, if it does.
+    fn lay_out(&mut self, found: &mut Found) -> Option<u8> {
+        let id = self.layout.snapshot.u8(self.at);
+        match id {
             id::POWER_MANAGEMENT => {
                 self.own(8);
                 // Version 3, neither D1 nor D2, no PME; going from D3hot to D0 loses nothing. The hardware
@@ -113,7 +113,7 @@ impl Place<'_, '_> {
             }
             id::MSIX => {
                 self.own(12);
-                let Some(place) = self.msix() else { return false };
+                let place = self.msix()?;
                 let control = Register::u16(place.vectors - 1).writable(0xC000);
                 self.layout.space.define(self.at + 2, control);
                 for pointer in [self.at + 4, self.at + 8] {
@@ -121,26 +121,38 @@ impl Place<'_, '_> {
                 }
                 found.msix = Some(place);
             }
-            id::EXPRESS => {
-                let express = Express::lay_out(self.layout, self.at, self.integrated, self.host.can_reset());
+            id::EXPRESS if let Some(kind) = self.kind => {
+                let integrated = kind == ExpressKind::IntegratedEndpoint;
+                let express = Express::lay_out(self.layout, self.at, integrated, self.host.can_reset());
                 self.own(express.length());
                 found.express = Some(express);
             }
-            id::ADVANCED_FEATURES if self.host.can_reset() => {
+            // On a conventional bus no function is PCI Express: guests refuse one that says so. What is left
+            // of it there is the reset.
+            id::EXPRESS if self.host.can_reset() && found.advanced.is_none() => {
+                self.layout.own(self.at..self.end);
+                self.advanced_features(found);
+                return Some(id::ADVANCED_FEATURES);
+            }
+            id::ADVANCED_FEATURES if self.host.can_reset() && found.advanced.is_none() => {
                 self.own(6);
-                // Function-level reset, and transactions never pending: the host's reset waits for them.
-                self.layout.space.define(self.at + 2, Register::u16(0x0306));
-                self.layout.space.define(self.at + 4, Register::u16(0).writable(1));
-                found.advanced = Some(self.at + 4);
+                self.advanced_features(found);
             }
             // Registers of the maker's, as much the guest's as those in the BARs.
             id::VENDOR => {}
             _ => {
                 self.layout.own(self.at..self.end);
-                return false;
+                return None;
             }
         }
-        true
+        Some(id)
+    }
+
+    /// Function-level reset, and transactions never pending: the host's reset waits for them.
+    fn advanced_features(&mut self, found: &mut Found) {
+        self.layout.space.define(self.at + 2, Register::u16(0x0306));
+        self.layout.space.define(self.at + 4, Register::u16(0).writable(1));
+        found.advanced = Some(self.at + 4);
     }
 
     /// Makes the first `length` bytes ours.

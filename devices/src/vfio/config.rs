@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use pci::{
-    BAR_COUNT, Bar, BarKind, BarRange, Bars, CONFIG_SPACE_SIZE, Command, ConfigSpace, ROM_BAR, Register,
+    BAR_COUNT, Bar, BarKind, BarRange, Bars, CONFIG_SPACE_SIZE, Command, ConfigSpace, ExpressKind, ROM_BAR,
+    Register,
 };
 
 use super::capability;
@@ -120,14 +121,18 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Lays it out after `host`. `wire` says whether INTx reaches the guest, `integrated` whether the guest
-    /// finds the function on its root bus.
-    pub(super) fn new(host: &dyn HostFunction, wire: bool, integrated: bool) -> std::io::Result<Self> {
+    /// Lays it out after `host`. `wire` says whether INTx reaches the guest, `kind` what kind of PCI Express
+    /// function the guest finds, if any.
+    pub(super) fn new(
+        host: &dyn HostFunction,
+        wire: bool,
+        kind: Option<ExpressKind>,
+    ) -> std::io::Result<Self> {
         let snapshot = Snapshot::take(host)?;
         let mut layout = Layout { space: ConfigSpace::new(), live: Live::new(), snapshot: &snapshot };
         layout.header(wire);
         let bars = layout.bars(host);
-        let found = capability::lay_out(&mut layout, host, &bars, integrated);
+        let found = capability::lay_out(&mut layout, host, &bars, kind);
         let Layout { space, live, .. } = layout;
         Ok(Self { space, found, bars, live, upstream: true })
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iommu::{AssignedFunction, Attachment};
-use pci::{BAR_COUNT, BarRange, Command, Function, Location, Msix};
+use pci::{BAR_COUNT, BarRange, Command, ExpressKind, Function, Location, Msix};
 
 use self::events::Triggers;
 use self::zone::Zone;
@@ -38,8 +38,8 @@ pub struct Parts {
     pub host: Arc<dyn HostFunction>,
     /// Its place in the guest.
     pub location: Location,
-    /// Whether that is the guest's root bus.
-    pub integrated: bool,
+    /// What kind of PCI Express function that makes it; none on a conventional bus.
+    pub kind: Option<ExpressKind>,
     /// Where its message-signalled interrupts go.
     pub routes: Box<dyn VectorRoutes>,
     /// Where its pin INTA leads, if anywhere.
@@ -84,7 +84,7 @@ impl VfioFunction {
         parts: Parts,
         attach: impl FnOnce(Arc<dyn AssignedFunction>) -> Option<Attachment>,
     ) -> Result<Arc<Self>, VfioError> {
-        let Parts { name, host, location, integrated, routes, line, slots, events } = parts;
+        let Parts { name, host, location, kind, routes, line, slots, events } = parts;
         let step = |action| {
             let name = name.clone();
             move |source| VfioError::Step { name, action, source }
@@ -95,8 +95,7 @@ impl VfioFunction {
             tracing::warn!("{name} cannot be reset: it keeps what its last user left in it");
         }
         let line = line.filter(|_| host.interrupts(InterruptKind::Intx).count > 0);
-        let config =
-            Config::new(&*host, line.is_some(), integrated).map_err(step("show configuration space"))?;
+        let config = Config::new(&*host, line.is_some(), kind).map_err(step("show configuration space"))?;
         if config.is_bridge() {
             return Err(VfioError::Bridge(name));
         }

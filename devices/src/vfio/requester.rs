@@ -24,7 +24,7 @@ impl Requester {
 
 impl AssignedFunction for Requester {
     fn source_id(&self) -> SourceId {
-        SourceId(self.location.bdf().0)
+        SourceId(self.location.requester_id().0)
     }
 
     fn bus_master(&self) -> bool {

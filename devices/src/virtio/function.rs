@@ -80,7 +80,7 @@ impl VirtioFunction {
     pub fn block(
         master: BusMaster,
         line: Arc<dyn InterruptLine>,
-        kind: ExpressKind,
+        kind: Option<ExpressKind>,
         disk: Disk,
         id: &str,
     ) -> Result<Self, VirtioError> {
@@ -90,7 +90,7 @@ impl VirtioFunction {
     fn new(
         master: BusMaster,
         line: Arc<dyn InterruptLine>,
-        express: ExpressKind,
+        express: Option<ExpressKind>,
         model: Box<dyn Model>,
     ) -> Result<Self, VirtioError> {
         let kind = model.kind();

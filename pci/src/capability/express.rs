@@ -16,6 +16,8 @@ pub enum ExpressKind {
         /// The number printed beside the slot.
         slot: u16,
     },
+    /// A bridge from PCI Express to conventional PCI.
+    PciBridge,
 }
 
 /// Every link here is as wide and as fast as the other: 5 GT/s, 16 lanes. Faster ones would oblige both
@@ -34,6 +36,9 @@ const CAN_RESET_FUNCTION: u32 = 1 << 28;
 const DEVICE_CONTROL: u16 = 1 << 4 | 1 << 11 | 0b010 << 12;
 const DEVICE_CONTROL_WRITABLE: u32 = 0x79FF;
 const RESET_FUNCTION: u16 = 1 << 15;
+/// The same bit of a bridge to conventional PCI: configuration accesses may be answered with a retry. None is
+/// slow enough for that.
+const RETRY_CONFIGURATION: u16 = 1 << 15;
 
 /// Device Capabilities 2, upper half: requests may carry one end-to-end prefix, which is where a PASID stands.
 const PREFIXES: u16 = 1 << 5 | 1 << 6;
@@ -72,17 +77,21 @@ impl Express {
             ExpressKind::Endpoint => (0, None),
             ExpressKind::IntegratedEndpoint => (9, None),
             ExpressKind::RootPort { slot } => (4, Some(slot)),
+            ExpressKind::PciBridge => (7, None),
         };
         let slot_implemented = if slot.is_some() { SLOT_IMPLEMENTED } else { 0 };
-        let (reset_capability, reset_bit) =
-            if can_reset { (CAN_RESET_FUNCTION, u32::from(RESET_FUNCTION)) } else { (0, 0) };
+        let (reset_capability, top_bit) = match kind {
+            _ if can_reset => (CAN_RESET_FUNCTION, RESET_FUNCTION),
+            ExpressKind::PciBridge => (0, RETRY_CONFIGURATION),
+            _ => (0, 0),
+        };
         let (root_control, pme_status) =
             if slot.is_some() { (ROOT_CONTROL_WRITABLE, PME_STATUS) } else { (0, 0) };
         let body = [
             Register::u16(VERSION | device_type << 4 | slot_implemented),
             // Payloads of 128 bytes.
             Register::u32(ROLE_BASED_ERRORS | reset_capability),
-            Register::u16(DEVICE_CONTROL).writable(DEVICE_CONTROL_WRITABLE | reset_bit),
+            Register::u16(DEVICE_CONTROL).writable(DEVICE_CONTROL_WRITABLE | u32::from(top_bit)),
             Register::u16(0).cleared_by_one(0xF),
             Register::u32(link.capabilities),
             Register::u16(0).writable(link.control_writable),
@@ -186,7 +195,7 @@ impl Link {
         };
         match kind {
             ExpressKind::IntegratedEndpoint => Self::default(),
-            ExpressKind::Endpoint => common,
+            ExpressKind::Endpoint | ExpressKind::PciBridge => common,
             ExpressKind::RootPort { slot } => Self {
                 capabilities: common.capabilities | LINK_ACTIVE_REPORTING | u32::from(slot & 0xFF) << 24,
                 control_writable: LINK_CONTROL_WRITABLE | u32::from(LINK_DISABLE),

@@ -80,9 +80,16 @@ impl EndpointBuilder {
         Ok(self)
     }
 
-    /// Adds the PCI Express capability. `can_reset` offers function-level reset: [`super::Effects::reset`].
-    pub fn express(&mut self, kind: ExpressKind, can_reset: bool) -> Result<&mut Self, EndpointError> {
-        self.express = Some(Express::add(&mut self.config, kind, can_reset)?);
+    /// Adds the PCI Express capability to a function of this `kind`; to one of a conventional bus, which is
+    /// of none, nothing. `can_reset` offers function-level reset: [`super::Effects::reset`].
+    pub fn express(
+        &mut self,
+        kind: impl Into<Option<ExpressKind>>,
+        can_reset: bool,
+    ) -> Result<&mut Self, EndpointError> {
+        if let Some(kind) = kind.into() {
+            self.express = Some(Express::add(&mut self.config, kind, can_reset)?);
+        }
         Ok(self)
     }
 

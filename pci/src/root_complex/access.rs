@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::RootComplex;
 use crate::Bdf;
 use crate::config_space::register;
-use crate::map::Ranges;
+use crate::map::{ConfigTarget, Map, Ranges};
 
 /// The address register and the data registers behind it.
 const ADDRESS_PORT: u16 = 0xCF8;
@@ -15,6 +15,8 @@ const ADDRESS_ENABLE: u32 = 1 << 31;
 
 /// Configuration space that the address register reaches.
 const PORT_CONFIG_SPACE: u32 = 0x100;
+/// Configuration space that conventional PCI has.
+const CONVENTIONAL_CONFIG_SPACE: u16 = 0x100;
 
 /// Header type: the device has more than function 0.
 const MULTIFUNCTION: u8 = 1 << 7;
@@ -139,7 +141,7 @@ impl RootComplex {
     /// Reads up to 4 aligned bytes.
     fn config_read(&self, address: ConfigAddress, data: &mut [u8]) {
         let map = self.map.load();
-        let Some(target) = map.function(address.bdf) else {
+        let Some(target) = address.target(&map) else {
             data.fill(0xFF);
             return;
         };
@@ -157,7 +159,7 @@ impl RootComplex {
         let mut topology = self.topology();
         let id = {
             let map = self.map.load();
-            let Some(target) = map.function(address.bdf) else { return };
+            let Some(target) = address.target(&map) else { return };
             target.function.config_write(address.offset, data);
             target.id
         };
@@ -169,6 +171,11 @@ impl ConfigAddress {
     fn in_ecam(offset: u64) -> Option<Self> {
         let bdf = u16::try_from(offset >> 12).ok()?;
         Some(Self { bdf: Bdf(bdf), offset: offset as u16 & 0xFFF })
+    }
+
+    /// Who answers, if anybody does.
+    fn target(self, map: &Map) -> Option<&ConfigTarget> {
+        map.function(self.bdf).filter(|target| target.extended || self.offset < CONVENTIONAL_CONFIG_SPACE)
     }
 }
 

@@ -13,7 +13,7 @@ impl RootComplex {
         let node = topology.node(id);
         let bars_changed = node.function.bars() != node.decoded;
         let bridge_changed =
-            node.bridge.as_ref().is_some_and(|bridge| bridge.port.forwarding() != bridge.forwarding);
+            node.bridge.as_ref().is_some_and(|bridge| bridge.function.forwarding() != bridge.forwarding);
         if bars_changed || bridge_changed {
             self.refresh(topology);
         }
@@ -39,7 +39,7 @@ fn note_registers(topology: &mut Topology) {
         let node = topology.node_mut(id);
         node.decoded = node.function.bars();
         let Some(bridge) = &mut node.bridge else { continue };
-        let forwarding = bridge.port.forwarding();
+        let forwarding = bridge.function.forwarding();
         let went_down = bridge.forwarding.link_up && !forwarding.link_up;
         bridge.forwarding = forwarding;
         if went_down {

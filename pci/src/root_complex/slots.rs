@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{RootComplex, RootPortError};
+use super::{BridgeError, RootComplex};
 use crate::root_port::RootPort;
 use crate::topology::Node;
 use crate::{BAR_COUNT, Bus, Function, Reserve, Slot, SlotListener, SlotState};
@@ -20,7 +20,7 @@ impl RootComplex {
         function: u8,
         reserve: Reserve,
         listener: Arc<dyn SlotListener>,
-    ) -> Result<Bus, RootPortError> {
+    ) -> Result<Bus, BridgeError> {
         self.add_port(device, function, |slot| RootPort::with_hot_plug(slot, reserve, listener))
     }
 

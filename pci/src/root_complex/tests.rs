@@ -1,4 +1,5 @@
 mod config;
+mod conventional;
 mod decoding;
 mod hostile;
 mod numbering;
@@ -7,7 +8,7 @@ mod slots;
 use std::sync::Arc;
 
 use crate::testing::{Probe, WINDOWS};
-use crate::{Bar, BarKind, Bdf, Bus, RootComplex};
+use crate::{Bar, BarKind, Bdf, Bus, BusNumber, Location, RootComplex};
 
 const HOST_BRIDGE: Bdf = Bdf::new(0, 0, 0);
 const ISA_BRIDGE: Bdf = Bdf::new(0, 0x1F, 0);
@@ -38,18 +39,20 @@ const FIRST: Bdf = Bdf::new(1, 0, 0);
 const SECOND: Bdf = Bdf::new(2, 0, 0);
 
 fn machine() -> Machine {
-    machine_of(&BARS)
+    machine_of(&BARS, false)
 }
 
-fn machine_of(bars: &[(usize, Bar)]) -> Machine {
+/// With `conventional` a bridge to conventional PCI stands in place of the second root port.
+fn machine_of(bars: &[(usize, Bar)], conventional: bool) -> Machine {
     let complex = RootComplex::new(WINDOWS);
     let root = plug(&complex, complex.root_bus(), 4, 1, bars);
-    let behind = |device, mark| {
-        let bus = complex.add_root_port(device, 0).unwrap();
-        plug(&complex, bus, 0, mark, bars)
+    let first = plug(&complex, complex.add_root_port(5, 0).unwrap(), 0, 2, bars);
+    let bus = if conventional {
+        complex.add_pci_bridge(complex.root_bus(), 6, 0)
+    } else {
+        complex.add_root_port(6, 0)
     };
-    let first = behind(5, 2);
-    let second = behind(6, 3);
+    let second = plug(&complex, bus.unwrap(), 0, 3, bars);
     complex.assign_resources(|wire| 16 + (wire.device + wire.pin.index()) % 8).unwrap();
     for probe in [&root, &first, &second] {
         probe.events();

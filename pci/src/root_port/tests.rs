@@ -1,4 +1,5 @@
 use super::*;
+use crate::span::Span;
 
 fn port() -> RootPort {
     RootPort::new(0x28).unwrap()

@@ -15,6 +15,75 @@ pub(super) const ALL: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "alias-unknown",
+        why: "Functions of a conventional bus send under their own numbers, which no bridge passes on.",
+        file: "pci/src/location.rs",
+        find: "if self.conventional { Bdf::new(self.bus.get(), 0, 0) } else { self.bdf() }",
+        replace: "self.bdf()",
+        killed_by: Test::unit(
+            "pci",
+            "root_complex::tests::conventional::\
+             what_functions_send_bears_the_bridges_alias_and_not_their_own_numbers",
+        ),
+    },
+    Mutant {
+        name: "alias-with-device",
+        why: "What comes from a conventional bus bears the device number of its sender with the bridge's bus.",
+        file: "pci/src/location.rs",
+        find: "Bdf::new(self.bus.get(), 0, 0)",
+        replace: "Bdf::new(self.bus.get(), self.device, 0)",
+        killed_by: Test::unit(
+            "pci",
+            "root_complex::tests::conventional::\
+             what_functions_send_bears_the_bridges_alias_and_not_their_own_numbers",
+        ),
+    },
+    Mutant {
+        name: "extended-space-behind-bridge",
+        why: "Extended configuration space goes through a bridge that has no way to pass it on.",
+        file: "pci/src/root_complex/access.rs",
+        find: "target.extended || self.offset < CONVENTIONAL_CONFIG_SPACE",
+        replace: "target.extended || self.offset < 0x1000",
+        killed_by: Test::unit(
+            "pci",
+            "root_complex::tests::conventional::extended_configuration_space_ends_at_the_bridge",
+        ),
+    },
+    Mutant {
+        name: "alias-not-in-dma",
+        why: "DMA from a conventional bus is judged by its sender's own numbers.",
+        file: "devices/src/bus_master.rs",
+        find: "SourceId(self.location.requester_id().0)",
+        replace: "SourceId(self.location.bdf().0)",
+        killed_by: Test::unit(
+            "devices",
+            "bus_master::tests::remapping::\
+             dma_from_a_conventional_bus_is_translated_by_the_bridges_alias",
+        ),
+    },
+    Mutant {
+        name: "alias-not-in-shadow",
+        why: "An assigned function behind a bridge is shadowed by its own numbers' tables.",
+        file: "devices/src/vfio/requester.rs",
+        find: "SourceId(self.location.requester_id().0)",
+        replace: "SourceId(self.location.bdf().0)",
+        killed_by: Test::unit(
+            "devices",
+            "vfio::function::tests::on_a_conventional_bus_the_requester_is_the_bridges_alias",
+        ),
+    },
+    Mutant {
+        name: "alias-not-in-routes",
+        why: "Interrupts of an assigned function behind a bridge are validated by its own numbers.",
+        file: "vmm/src/interrupts/routes/vector.rs",
+        find: "SourceId(self.location.requester_id().0)",
+        replace: "SourceId(self.location.bdf().0)",
+        killed_by: Test::unit(
+            "portcullis",
+            "interrupts::routes::tests::behind_a_conventional_bridge_entries_are_those_of_its_alias",
+        ),
+    },
+    Mutant {
         name: "disabled-bar-answers",
         why: "A BAR answers although memory decoding is off in the command register.",
         file: "pci/src/bar.rs",

@@ -172,8 +172,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "requester-without-bus",
         why: "A function behind a bridge speaks under the number of one on the root bus.",
         file: "devices/src/bus_master.rs",
-        find: "SourceId(self.location.bdf().0)",
-        replace: "SourceId(self.location.bdf().0 & 0xFF)",
+        find: "SourceId(self.location.requester_id().0)",
+        replace: "SourceId(self.location.requester_id().0 & 0xFF)",
         killed_by: Test::unit(
             "devices",
             "bus_master::tests::remapping::a_renumbered_function_raises_what_its_new_number_may",

@@ -81,6 +81,8 @@ pub enum Placement {
     Root(Option<(u8, u8)>),
     /// Behind a root port of its own.
     Port,
+    /// Behind the PCIe-to-PCI bridge of this number, with whatever else is.
+    Bridge(u8),
 }
 
 /// A multiboot module: a file and its command line.
@@ -314,7 +316,17 @@ impl Keys {
 
     fn placement(&mut self, default: Placement) -> Result<Placement, String> {
         let behind_port = self.switch("port")?;
-        match self.take("addr") {
+        let address = self.take("addr");
+        if let Some(text) = self.take("bridge") {
+            if behind_port || address.is_some() {
+                return Err("A function is in one place only: drop addr= and port=on, or bridge=".into());
+            }
+            let number = number(&text).and_then(|number| u8::try_from(number).ok());
+            return number.map(Placement::Bridge).ok_or_else(|| {
+                format!("`{text}` is not the number of a bridge: write something like bridge=1")
+            });
+        }
+        match address {
             Some(_) if behind_port => {
                 Err("A function behind a port of its own has no address to choose: drop addr= or port=on"
                     .into())

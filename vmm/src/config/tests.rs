@@ -26,6 +26,10 @@ fn devices_say_where_they_stand_and_what_they_are() {
     assert_eq!(edu.placement, Placement::Root(Some((4, 0))));
     assert_eq!(edu.kind, DeviceKind::Edu { dma_mask: 0xFFFF_FFFF });
     assert_eq!(parse::<DeviceSpec>("edu,port=on").placement, Placement::Port);
+    assert_eq!(parse::<DeviceSpec>("edu,bridge=2").placement, Placement::Bridge(2));
+    for wrong in ["edu,bridge=two", "edu,bridge=256", "edu,bridge=1,port=on", "edu,bridge=1,addr=4.0"] {
+        assert!(wrong.parse::<DeviceSpec>().is_err(), "{wrong}");
+    }
     for (wrong, hint) in [
         ("frobnicator", "edu, probe and virtio-blk"),
         ("virtio-blk", "path=FILE"),

@@ -1,11 +1,12 @@
 //! The PCI functions of the machine, and where they go.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
 use devices::{BusMaster, Disk, Edu, InterruptLine, Probe, Remapping, VirtioFunction};
 use iommu::HostDma;
-use pci::{Bus, ExpressKind, InterruptPin, PlaceError, RootComplex, RootPortError, Slot};
+use pci::{BridgeError, Bus, InterruptPin, PlaceError, RootComplex, Slot};
 
 use super::chipset::Chipset;
 use super::{BuildError, Outcome, Parts};
@@ -31,6 +32,8 @@ pub(super) struct Builder<'a> {
     pub(super) pci: &'a Arc<RootComplex>,
     pub(super) event_loop: &'a mut EventLoop,
     ports: u8,
+    /// The buses behind PCIe-to-PCI bridges, by the numbers the user gave these.
+    bridges: BTreeMap<u8, Bus>,
 }
 
 impl<'a> Builder<'a> {
@@ -40,7 +43,7 @@ impl<'a> Builder<'a> {
         pci: &'a Arc<RootComplex>,
         event_loop: &'a mut EventLoop,
     ) -> Self {
-        Self { parts, chipset, pci, event_loop, ports: 0 }
+        Self { parts, chipset, pci, event_loop, ports: 0, bridges: BTreeMap::new() }
     }
 
     /// Makes an emulated function and plugs it in.
@@ -50,7 +53,8 @@ impl<'a> Builder<'a> {
             DeviceKind::Probe => "probe",
             DeviceKind::VirtioBlk { .. } => "virtio-blk",
         };
-        let (slot, kind) = self.slot(name, spec.placement)?;
+        let slot = self.slot(name, spec.placement)?;
+        let kind = slot.express();
         match &spec.kind {
             DeviceKind::Edu { dma_mask } => {
                 let line = self.line(&slot, Edu::PIN)?;
@@ -83,7 +87,7 @@ impl<'a> Builder<'a> {
         taken: &Taken,
     ) -> Result<(pci::Location, Arc<VfioFunction>), BuildError> {
         let name = spec.host.to_string();
-        let (slot, kind) = self.slot(&name, spec.placement)?;
+        let slot = self.slot(&name, spec.placement)?;
         let location = slot.location();
         let host = taken.device.descriptor().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
         let power = self.parts.power.clone();
@@ -102,7 +106,7 @@ impl<'a> Builder<'a> {
         let parts = devices::vfio::Parts {
             host: Arc::new(VfioDevice::new(host, &name).map_err(BuildError::device(&name))?),
             location: location.clone(),
-            integrated: kind == ExpressKind::IntegratedEndpoint,
+            kind: slot.express(),
             routes: Box::new(self.parts.routes.function(location.clone())),
             line: Some(self.line(&slot, InterruptPin::A)?),
             slots: Arc::new(BarSlots(self.parts.slots.clone())),
@@ -124,24 +128,16 @@ impl<'a> Builder<'a> {
         Ok((location, function))
     }
 
-    /// Finds the place that a function is to have, and what kind of function that makes it.
-    pub(super) fn slot(
-        &mut self,
-        name: &str,
-        placement: Placement,
-    ) -> Result<(Slot, ExpressKind), BuildError> {
+    /// Finds the place that a function is to have.
+    pub(super) fn slot(&mut self, name: &str, placement: Placement) -> Result<Slot, BuildError> {
         let place = |source| BuildError::Place { device: name.into(), source };
         let root = self.pci.root_bus();
-        let on_root = |device, function| {
-            let slot = self.pci.slot(root, device, function).map_err(place)?;
-            Ok((slot, ExpressKind::IntegratedEndpoint))
-        };
         match placement {
-            Placement::Root(Some((device, function))) => on_root(device, function),
+            Placement::Root(Some((device, function))) => self.pci.slot(root, device, function).map_err(place),
             Placement::Root(None) => {
                 for device in FIRST_ENDPOINT_DEVICE..LAST_DEVICE {
                     match self.pci.slot(root, device, 0) {
-                        Ok(slot) => return Ok((slot, ExpressKind::IntegratedEndpoint)),
+                        Ok(slot) => return Ok(slot),
                         Err(PlaceError::Taken { .. }) => {}
                         Err(error) => return Err(place(error)),
                     }
@@ -150,9 +146,29 @@ impl<'a> Builder<'a> {
             }
             Placement::Port => {
                 let bus = self.port(name)?;
-                Ok((self.pci.slot(bus, 0, 0).map_err(place)?, ExpressKind::Endpoint))
+                self.pci.slot(bus, 0, 0).map_err(place)
+            }
+            Placement::Bridge(number) => {
+                let bus = self.bridge(number)?;
+                let device = self.pci.free_device(bus).ok_or_else(|| {
+                    BuildError::Invalid(format!("Bridge {number} has no place left for {name}: use another"))
+                })?;
+                self.pci.slot(bus, device, 0).map_err(place)
             }
         }
+    }
+
+    /// The bus behind the PCIe-to-PCI bridge that the user calls `number`; the first time it is named it is
+    /// added, behind a root port of its own.
+    fn bridge(&mut self, number: u8) -> Result<Bus, BuildError> {
+        if let Some(bus) = self.bridges.get(&number) {
+            return Ok(*bus);
+        }
+        let name = format!("bridge {number}");
+        let link = self.port(&name)?;
+        let bus = self.pci.add_pci_bridge(link, 0, 0).map_err(BuildError::device(name))?;
+        self.bridges.insert(number, bus);
+        Ok(bus)
     }
 
     /// Adds a root port of its own for `name`.
@@ -161,10 +177,10 @@ impl<'a> Builder<'a> {
         let function = self.ports % PORTS_PER_DEVICE;
         self.ports += 1;
         self.pci.add_root_port(device, function).map_err(|error| match error {
-            RootPortError::Place(source) => {
+            BridgeError::Place(source) => {
                 BuildError::Place { device: format!("The root port of {name}"), source }
             }
-            other @ RootPortError::NoRoom(_) => BuildError::device(format!("the root port of {name}"))(other),
+            other @ BridgeError::NoRoom(_) => BuildError::device(format!("the root port of {name}"))(other),
         })
     }
 

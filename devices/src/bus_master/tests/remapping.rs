@@ -80,6 +80,51 @@ fn a_renumbered_function_raises_what_its_new_number_may() {
     assert_eq!(bench.interrupts.take(), [remapped(0x62)]);
 }
 
+/// A master at the same numbers on a bus of conventional PCI.
+fn conventional(bench: &Bench) -> BusMaster {
+    let location = Location::conventional(bench.bus.clone(), 4, 0);
+    let sink = bench.interrupts.clone();
+    let master = BusMaster::new(location, bench.memory.clone(), bench.master.remapping().clone(), sink);
+    master.set_enabled(true);
+    master
+}
+
+#[test]
+fn dma_from_a_conventional_bus_is_translated_by_the_bridges_alias() {
+    let (bench, unit) = Bench::behind_unit(&[(0x8000, 0x1_0000)]);
+    let master = conventional(&bench);
+    // What its own numbers may reach is not for it: 00:00.0 has no context entry.
+    assert_eq!(master.write(Iova(0x8000), &[1]), Err(DmaError::Blocked(Blocked { reason: 2 })));
+    assert_eq!(fault(&unit), Some((2, 0x8000)));
+    // The context entry of bus 5, device 0, function 0 is that of 00:04.0.
+    store(&bench, 0x1000 + 5 * 16, 0x6001);
+    for half in [0, 8] {
+        let entry: u64 = bench.memory.read_obj(GuestAddress(0x2000 + 0x20 * 16 + half)).unwrap();
+        store(&bench, 0x6000 + half, entry);
+    }
+    bench.bus.set(5);
+    master.write(Iova(0x8000), &[7]).unwrap();
+    assert_eq!(bench.memory.read_obj::<u8>(GuestAddress(0x1_0000)).unwrap(), 7);
+}
+
+#[test]
+fn an_interrupt_from_a_conventional_bus_bears_the_bridges_alias() {
+    const ALIAS: u64 = 0x0500;
+    let (bench, _unit) = remapping();
+    bench.bus.set(5);
+    let master = conventional(&bench);
+    let raise = |index: u64| master.write(Iova(0xFEE0_0010 | index << 5), &[0; 4]);
+    allow(&bench, 1, RENUMBERED, 0x61);
+    allow(&bench, 2, ALIAS, 0x62);
+    // By the range of buses, as guests have it checked behind a bridge.
+    allow(&bench, 3, ALIAS, 0x63);
+    store(&bench, INTERRUPTS + 3 * 16 + 8, 2 << 18 | 0x04_05);
+    assert_eq!(raise(1), Err(DmaError::Blocked(Blocked { reason: 0x26 })));
+    raise(2).unwrap();
+    raise(3).unwrap();
+    assert_eq!(bench.interrupts.take(), [remapped(0x62), remapped(0x63)]);
+}
+
 /// Registers of a device are no memory: a device cannot be made to write its own, or another's.
 #[test]
 fn a_translation_that_ends_outside_of_ram_reaches_nothing() {

@@ -5,7 +5,7 @@ use super::super::host::InterruptKind;
 use super::*;
 
 fn config(host: &FakeHost) -> Config {
-    Config::new(host, true, false).unwrap()
+    Config::new(host, true, Some(ExpressKind::Endpoint)).unwrap()
 }
 
 fn read(config: &Config, host: &FakeHost, offset: u16) -> u32 {

@@ -52,7 +52,7 @@ fn setup_of(host: FakeHost) -> Setup {
         name: "0000:03:00.0".into(),
         host: host.clone(),
         location: Location::new(bus.clone(), 0, 0),
-        integrated: false,
+        kind: Some(ExpressKind::Endpoint),
         routes: Box::new(routes.clone()),
         line: Some(line.clone()),
         slots: Arc::new(slots.clone()),
@@ -402,6 +402,15 @@ fn a_new_bus_number_is_a_new_requester_everywhere() {
 }
 
 #[test]
+fn on_a_conventional_bus_the_requester_is_the_bridges_alias() {
+    let bus = BusNumber::new(3);
+    let requester = Requester::new(Location::conventional(bus.clone(), 9, 2));
+    assert_eq!(requester.source_id(), SourceId(0x0300));
+    bus.set(7);
+    assert_eq!(requester.source_id(), SourceId(0x0700));
+}
+
+#[test]
 fn it_is_given_back_reset_and_silent_and_once() {
     let setup = setup();
     setup.write_u16(4, 6);
@@ -461,7 +470,7 @@ fn a_bridge_is_refused() {
         name: "0000:03:00.0".into(),
         host: Arc::new(host),
         location: Location::new(BusNumber::new(3), 0, 0),
-        integrated: false,
+        kind: Some(ExpressKind::Endpoint),
         routes: Box::new(FakeRoutes::default()),
         line: None,
         slots: Arc::new(FakeSlots::default()),

@@ -39,7 +39,7 @@ fn device_on(bench: Bench) -> Device {
     image.as_file().set_len(1 << 20).unwrap();
     std::os::unix::fs::FileExt::write_all_at(image.as_file(), &[0x5A; 512], 0).unwrap();
     let disk = Disk::open(image.as_path(), false).unwrap();
-    let kind = ExpressKind::IntegratedEndpoint;
+    let kind = Some(ExpressKind::IntegratedEndpoint);
     let function =
         Arc::new(VirtioFunction::block(bench.another_master(), wire.clone(), kind, disk, "disk").unwrap());
     let mut events = EventManager::new().unwrap();

@@ -201,8 +201,9 @@ proptest! {
     fn accesses_reach_whom_the_registers_say_and_nobody_else(
         writes in proptest::collection::vec(write(), 1..60),
         samples in proptest::collection::vec(any::<(u16, u8, u32)>(), 4),
+        conventional in any::<bool>(),
     ) {
-        let machine = machine_of(&MORE_BARS);
+        let machine = machine_of(&MORE_BARS, conventional);
         let bars = probes(&machine).map(|(probe, ..)| probe.endpoint.bars());
         let mut told = bars;
         for write in &writes {
@@ -235,7 +236,7 @@ proptest! {
 /// Threads that write, read and reset at the same time neither hang nor leave the picture behind.
 #[test]
 fn accesses_from_several_threads_at_once() {
-    let machine = machine_of(&MORE_BARS);
+    let machine = machine_of(&MORE_BARS, false);
     let base = machine.root.endpoint.bars()[0].unwrap().base;
     let step = |seed: u32| {
         let complex = &machine.complex;

@@ -18,7 +18,7 @@ const POWERED: u16 = 0x01C0;
 const UNPOWERED: u16 = 0x07C0;
 const RESERVE: Reserve = Reserve { memory: 8 << 20, prefetchable: 1 << 30, ports: 0x1000 };
 
-struct Nobody;
+pub(super) struct Nobody;
 
 impl SlotListener for Nobody {
     fn send(&self, _message: Message) {}

@@ -278,6 +278,16 @@ fn a_message_that_kvm_refuses_does_not_cost_others_their_routes() {
 }
 
 #[test]
+fn behind_a_conventional_bridge_entries_are_those_of_its_alias() {
+    let setup = setup();
+    setup.unit.set(5, Some(0x41));
+    let function = setup.table.function(Location::conventional(setup.bus.clone(), 9, 1));
+    function.eventfd(0).unwrap();
+    function.set(&[(0, Signal::Send(message(5)))]);
+    assert_eq!(setup.chip.routes(), [message(0x41)], "03:00.0 owns the entry, and 03:09.1 sends as 03:00.0");
+}
+
+#[test]
 fn without_a_unit_messages_pass_as_they_are() {
     let chip = Arc::new(FakeChip::default());
     let table = RouteTable::new(chip.clone(), Remapping::Absent, IOAPIC).unwrap();

@@ -71,7 +71,7 @@ impl Vector {
 
     /// The requester ID of this moment.
     pub(super) fn source(&self) -> SourceId {
-        SourceId(self.location.bdf().0)
+        SourceId(self.location.requester_id().0)
     }
 
     /// Finds out what the guest gets now.

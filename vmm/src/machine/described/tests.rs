@@ -3,7 +3,7 @@ use std::sync::Arc;
 use acpi::dmar::{PciFunction, PciKind, Topology, check};
 use devices::{BusMaster, Edu, InterruptLine, MsiSink, Remapping};
 use iommu::MsiMessage;
-use pci::{Bus, ExpressKind, Windows};
+use pci::{Bus, Windows};
 
 use super::*;
 use crate::config::{Config, Options};
@@ -20,25 +20,29 @@ impl InterruptLine for Nowhere {
     fn set(&self, _asserted: bool) {}
 }
 
-fn plug_edu(pci: &RootComplex, bus: Bus, device: u8, kind: ExpressKind) {
+fn plug_edu(pci: &RootComplex, bus: Bus, device: u8) {
     let slot = pci.slot(bus, device, 0).unwrap();
+    let kind = slot.express();
     let ram = memory::allocate(4 << 20, memory::PageSize::Normal).unwrap();
     let master = BusMaster::new(slot.location(), ram, Remapping::Absent, Arc::new(Nowhere));
     pci.plug(slot, Arc::new(Edu::new(master, Arc::new(Nowhere), kind, Edu::DMA_MASK).unwrap()));
 }
 
-/// A machine with a device on the root bus and one behind each of two ports.
+/// A machine with a device on the root bus, one behind each of two ports, and one on a conventional bus.
 fn machine() -> RootComplex {
     let pci = RootComplex::new(Windows {
         memory32: layout::PCI_WINDOW,
         memory64: layout::high_window(1 << 30, 40).unwrap(),
         ports: u64::from(layout::PORT_WINDOW_FIRST)..u64::from(layout::PORT_WINDOW_LAST) + 1,
     });
-    plug_edu(&pci, pci.root_bus(), 4, ExpressKind::IntegratedEndpoint);
+    plug_edu(&pci, pci.root_bus(), 4);
     for function in 0..2 {
         let bus = pci.add_root_port(1, function).unwrap();
-        plug_edu(&pci, bus, 0, ExpressKind::Endpoint);
+        plug_edu(&pci, bus, 0);
     }
+    let link = pci.add_root_port(1, 2).unwrap();
+    let conventional = pci.add_pci_bridge(link, 0, 0).unwrap();
+    plug_edu(&pci, conventional, 3);
     pci.assign_resources(|_| 0).unwrap();
     pci
 }
@@ -62,7 +66,7 @@ fn topology(pci: &RootComplex) -> Topology {
                     let mut buses = [0; 4];
                     pci.ecam_read(u64::from(placed.bdf.0) << 12 | 0x18, &mut buses);
                     let [_, secondary, subordinate, _] = buses;
-                    PciKind::Bridge { secondary, subordinate, root_port: true }
+                    PciKind::Bridge { secondary, subordinate, root_port: placed.path.len() == 1 }
                 }
             };
             let (bus, device, function) = (placed.bdf.bus(), placed.bdf.device(), placed.bdf.function());
@@ -75,12 +79,12 @@ fn topology(pci: &RootComplex) -> Topology {
 #[test]
 fn the_dmar_of_a_machine_with_ports_and_reserved_memory_has_no_fault() {
     let pci = machine();
-    // One for a device on the root bus, one for a device behind a port.
-    let config = config(&["0x3e000000,64K,00:04.0", "0x3f000000,4K,02:00.0"]);
+    // One for a device on the root bus, one for a device behind a port, one behind a port and a bridge.
+    let config = config(&["0x3e000000,64K,00:04.0", "0x3f000000,4K,02:00.0", "0x3f800000,4K,04:03.0"]);
     let host = FromHost { taken: Vec::new() };
     let reserved = reserved_memory(&config, &pci, &host, &[]).unwrap();
-    assert_eq!(reserved.len(), 2);
-    assert_eq!(reserved[1].2.path.len(), 2, "a device behind a port is named by its way");
+    let steps: Vec<_> = reserved.iter().map(|(_, _, scope)| scope.path.len()).collect();
+    assert_eq!(steps, [1, 2, 3], "a device behind bridges is named by its way");
     let ranges: Vec<_> = reserved.iter().map(|(start, length, _)| (*start, *length)).collect();
     let map = memory_map::memory_map(config.memory, &ranges).unwrap();
     let tables = firmware::tables(firmware::Description {
