@@ -81,6 +81,8 @@ pub struct Guest {
     pub options: Vec<String>,
     /// Whether its own kernel and initial file system lie in `/guest` for it to start once more.
     pub carries_itself: bool,
+    /// Whether it has what it takes to run a guest of its own.
+    pub hosts: bool,
     /// A command, with its arguments, that runs the VMM.
     pub wrapper: String,
     /// What its first process runs, a shell script.
@@ -102,6 +104,7 @@ impl Guest {
             emulated: Vec::new(),
             options: Vec::new(),
             carries_itself: false,
+            hosts: false,
             wrapper: String::new(),
             script: script.into(),
         }
@@ -194,6 +197,26 @@ impl Guest {
         self
     }
 
+    /// Running `guest` in its turn, after its own script, from the same kernel and initial file system. Lines of that
+    /// guest's console begin with `[L3]`.
+    #[must_use]
+    pub fn hosting(mut self, guest: &Self) -> Self {
+        self.hosts = true;
+        self.script = format!(
+            "{}\nset -o pipefail\n(\n{}) </dev/null 2>&1 | awk '{{ print \"[L3] \" $0; fflush() }}'\n",
+            self.script,
+            guest.job()
+        );
+        self.carrying_itself()
+    }
+
+    /// With `script` behind its own.
+    #[must_use]
+    pub fn then(mut self, script: &str) -> Self {
+        self.script.push_str(script);
+        self
+    }
+
     /// With the VMM run by another command.
     #[must_use]
     pub fn under(mut self, wrapper: &str) -> Self {
@@ -218,9 +241,13 @@ impl Guest {
         let mut archive = Archive::new();
         archive.file("script", 0o644, self.script.as_bytes());
         let archive = base64(&archive.finish());
-        let itself =
-            if self.carries_itself { "; cd /; find guest | cpio -o -H newc 2>/dev/null" } else { "" };
-        format!("( cat /guest/initrd; echo {archive} | base64 -d{itself} ) >/run/guest.initrd\n")
+        let itself = if self.carries_itself {
+            "; cd /; ls -d guest guest/kernel guest/initrd | cpio -o -H newc 2>/dev/null"
+        } else {
+            ""
+        };
+        let host = if self.hosts { " /guest/host" } else { "" };
+        format!("( cat /guest/initrd{host}; echo {archive} | base64 -d{itself} ) >/run/guest.initrd\n")
     }
 
     /// The VMM's command line, for a shell.
@@ -339,6 +366,19 @@ mod tests {
              --cmdline 'console=ttyS0 quiet panic=-1 iommu=pt a='\\''b c'\\''' \
              --cpus 1 --memory 1024M --vfio 0000:00:05.0"
         );
+    }
+
+    #[test]
+    fn a_guest_of_a_guest_is_run_from_the_outer_ones_script() {
+        let inner = Guest::new("true").assign("0000:01:00.0");
+        let outer = Guest::new("false").hosting(&inner);
+        assert!(
+            outer.script.starts_with("false\n") && outer.script.contains(&inner.job()),
+            "{}",
+            outer.script
+        );
+        assert!(outer.job().contains("cat /guest/initrd /guest/host;"), "{}", outer.job());
+        assert!(!inner.job().contains("/guest/host"), "{}", inner.job());
     }
 
     #[test]

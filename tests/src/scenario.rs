@@ -312,6 +312,13 @@ impl Session {
         self.scenarios.iter().any(|scenario| scenario.subject.vmm() == Vmm::Qemu)
     }
 
+    /// Whether any of its guests runs guests of its own.
+    pub fn guests_host(&self) -> bool {
+        self.scenarios
+            .iter()
+            .any(|scenario| matches!(&scenario.subject, Subject::Guest(guest) if guest.hosts))
+    }
+
     /// Whether any of its guests is run by the program under test.
     pub fn needs_program(&self) -> bool {
         self.scenarios.iter().any(|scenario| scenario.subject.vmm() == Vmm::Portcullis)

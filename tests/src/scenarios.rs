@@ -5,6 +5,7 @@ mod boot;
 mod calls;
 mod counters;
 mod kexec;
+mod l3;
 mod limits;
 mod modes;
 mod nvme;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Session> {
         paths::session(),
         refusals::session(),
         limits::session(),
+        l3::session(),
     ]
 }
 

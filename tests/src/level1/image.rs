@@ -18,6 +18,9 @@ const MODULES: [&str; 7] =
 /// Modules a guest loads as it starts, and those it has at hand.
 const GUEST_MODULES: [&str; 4] = ["virtio_blk", "vfio-pci", "vfio_iommu_type1", "msr"];
 
+/// Modules that a guest needs besides to run guests of its own.
+const HOST_MODULES: [&str; 1] = ["kvm-amd"];
+
 /// What lies in an L1's file system besides busybox.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
@@ -27,6 +30,8 @@ pub struct Contents {
     pub agent: Option<PathBuf>,
     /// A guest's kernel as `/guest/kernel` and its initial file system as `/guest/initrd`.
     pub guest: Option<Kernel>,
+    /// What a guest needs besides to run guests of its own, as `/guest/host`, to be put behind `/guest/initrd`.
+    pub guest_hosts: bool,
     /// QEMU, as `/bin/qemu`.
     pub peer: bool,
     /// Any other files: (path here, path in L1).
@@ -55,6 +60,12 @@ fn base(parts: &Parts, kernel: &KernelImage, init: &str, modules: &[&str]) -> Re
     let busybox = read(&parts.busybox()?)?;
     archive.program("bin/busybox", &busybox).program("init", init.as_bytes());
     archive.file("lib/rig.sh", 0o644, LIBRARY.as_bytes());
+    add_modules(&mut archive, kernel, modules)?;
+    Ok(archive.finish())
+}
+
+/// The modules named, all they need, and the order in which to load them.
+fn add_modules(archive: &mut Archive, kernel: &KernelImage, modules: &[&str]) -> Result<()> {
     let mut order = String::new();
     if let Some(all) = &kernel.modules {
         for (name, content) in all.with_dependencies(modules)? {
@@ -63,7 +74,7 @@ fn base(parts: &Parts, kernel: &KernelImage, init: &str, modules: &[&str]) -> Re
         }
     }
     archive.file("modules/order", 0o644, order.as_bytes());
-    Ok(archive.finish())
+    Ok(())
 }
 
 /// A guest's kernel and initial file system, as files of L1.
@@ -72,6 +83,19 @@ fn guest(parts: &Parts, which: Kernel, contents: &Contents) -> Result<Vec<u8>> {
     let initrd = guest_initrd(parts, &kernel, contents.agent.as_deref())?;
     let mut archive = Archive::new();
     archive.file("guest/kernel", 0o644, &read(&kernel.image)?).file("guest/initrd", 0o644, &initrd);
+    if contents.guest_hosts {
+        archive.file("guest/host", 0o644, &guest_host(&kernel, contents)?);
+    }
+    Ok(archive.finish())
+}
+
+/// What makes a host of a guest: the program, KVM, and an order of modules with KVM in it.
+fn guest_host(kernel: &KernelImage, contents: &Contents) -> Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    if let Some(program) = &contents.program {
+        archive.program("bin/portcullis", &read(program)?);
+    }
+    add_modules(&mut archive, kernel, &[&GUEST_MODULES[..], &HOST_MODULES].concat())?;
     Ok(archive.finish())
 }
 

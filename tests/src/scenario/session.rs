@@ -118,6 +118,7 @@ fn config(session: &Session, settings: &Settings) -> anyhow::Result<Config> {
         program: session.needs_program().then_some(programs.portcullis),
         agent: Some(programs.agent),
         guest: Some(session.guest_kernel),
+        guest_hosts: session.guests_host(),
         peer: session.needs_peer(),
         files: (session.files)()?,
     };

@@ -76,7 +76,7 @@ fn boot(only_qemu: bool) -> anyhow::Result<Level1> {
         agent: Some(programs.agent),
         guest: Some(Kernel::Debian),
         peer: true,
-        files: Vec::new(),
+        ..Contents::default()
     };
     let config = Config { contents, devices: vec![Device::Nvme], ..Config::default() };
     Ok(Level1::boot(&Parts::open()?, &config, &target_folder().join("rig/bench"))?)
