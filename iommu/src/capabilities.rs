@@ -2,6 +2,7 @@
 
 mod builder;
 mod feature;
+mod host_unit;
 mod names;
 mod profile;
 
@@ -9,6 +10,7 @@ use crate::spec::second_stage::Level;
 use crate::spec::{bits, counters, mask};
 
 pub use builder::{CapabilitiesBuilder, Conflict};
+pub use host_unit::HostUnit;
 pub use feature::Feature;
 pub use names::UnknownFeature;
 pub use profile::Profile;

@@ -77,11 +77,65 @@ pub trait HostSpace: HostMapper {
     fn id(&self) -> SpaceId;
 }
 
+/// A first-stage table of the guest's, for the host's own unit to walk: the addresses in it are guest addresses
+/// (§9.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FirstStage {
+    /// Its topmost part (FSPTPTR).
+    pub table: GuestAddress,
+    /// Its levels: 4 or 5 (FSPM).
+    pub levels: u8,
+    /// Whether requests with supervisor privilege are allowed (SRE).
+    pub supervisor: bool,
+    /// Whether read-only pages are so for supervisor privilege too (WPE).
+    pub write_protect: bool,
+    /// Whether the extended accessed flag is set (EAFE).
+    pub extended_accessed: bool,
+}
+
+/// What the host's unit is to forget of a first-stage table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forget {
+    /// All of it.
+    Everything,
+    /// Some of its addresses.
+    Pages {
+        /// The first of them, aligned to 4 KiB.
+        iova: Iova,
+        /// How many pages of 4 KiB there are; not 0.
+        count: u64,
+        /// Whether only the entries of pages have changed, and none that leads to other entries.
+        leaves: bool,
+    },
+}
+
+/// An address space by a first-stage table of the guest's. The host's unit walks that itself, so its changes take
+/// effect without anyone's help, but for what the unit remembers.
+pub trait NestedSpace: Send + Sync {
+    /// Its name, among those of all spaces of one [`HostIommu`].
+    fn id(&self) -> SpaceId;
+
+    /// Has the unit forget. When it returns, no DMA by what was remembered is in flight. After an error that is
+    /// unknown.
+    fn forget(&self, what: &[Forget]) -> Result<(), MapError>;
+}
+
 /// A host that makes address spaces as they are needed, and lets groups move between them.
 pub trait HostIommu: Send + Sync {
     /// Makes an address space that maps nothing. Dropping it gives it back to the host; no group is in it by
     /// then.
     fn new_space(&self) -> Result<Box<dyn HostSpace>, MapError>;
+
+    /// Whether first-stage tables of the guest's may be given to [`Self::nest`].
+    fn nests(&self) -> bool {
+        false
+    }
+
+    /// Makes an address space of a first-stage table in guest memory. Dropping it gives it back to the host; no
+    /// group is in it by then.
+    fn nest(&self, table: FirstStage) -> Result<Box<dyn NestedSpace>, MapError> {
+        Err(MapError::NotMemory(table.table))
+    }
 }
 
 /// A group of a host that lets it move.

@@ -12,6 +12,9 @@ pub enum Profile {
     /// Scalable mode with first-stage tables only. Software does not announce what it maps there, so they
     /// cannot be followed.
     FirstStage,
+    /// Scalable mode with first-stage and second-stage tables, but not one behind the other, and with caching mode:
+    /// second-stage tables can be followed, and a host whose own unit nests walks first-stage tables itself.
+    Nested,
     /// Everything but posted interrupts: first-stage, second-stage and nested tables, PASIDs of 20 bits,
     /// device-TLBs, page requests, abort mode, performance counters. Cannot be followed.
     Full,
@@ -38,7 +41,7 @@ impl Profile {
     pub(super) const fn fault_records(self) -> usize {
         match self {
             Self::Full => 64,
-            Self::Legacy | Self::SecondStage | Self::FirstStage => 8,
+            Self::Legacy | Self::SecondStage | Self::FirstStage | Self::Nested => 8,
         }
     }
 
@@ -58,6 +61,17 @@ impl Profile {
                 Feature::Scalable,
                 Feature::FirstStage,
                 Feature::FirstStage1G,
+                Feature::WalkSnoop,
+                Feature::RidPasid,
+                Feature::SrtpInvalidates,
+                Feature::SirtpInvalidates,
+            ],
+            Self::Nested => &[
+                Feature::CachingMode,
+                Feature::Scalable,
+                Feature::FirstStage,
+                Feature::FirstStage1G,
+                Feature::SecondStage,
                 Feature::WalkSnoop,
                 Feature::RidPasid,
                 Feature::SrtpInvalidates,

@@ -72,7 +72,8 @@ fn snoop_control_that_is_not_offered_makes_its_bit_reserved() {
 #[test]
 fn the_readme_says_what_each_profile_has() {
     const README: &str = include_str!("../../README.md");
-    let profiles = [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Full];
+    let profiles =
+        [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Nested, Profile::Full];
     for feature in Feature::ALL {
         let cells = profiles.map(|profile| {
             match [48, 57].map(|width| Capabilities::new(profile, width).has(*feature)) {

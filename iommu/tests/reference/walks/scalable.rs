@@ -14,7 +14,8 @@ use crate::scalable::{FIRST_STAGE, NESTED, PASS_THROUGH, SECOND_STAGE};
 use crate::trace::Outcome;
 use crate::walks::{assert_all_occur, config, for_each_bit};
 
-const SCALABLE_PROFILES: &[Profile] = &[Profile::SecondStage, Profile::FirstStage, Profile::Full];
+const SCALABLE_PROFILES: &[Profile] =
+    &[Profile::SecondStage, Profile::FirstStage, Profile::Nested, Profile::Full];
 
 type Case = (Capabilities, ScalableSpace, Asked, Seasoning);
 
@@ -57,7 +58,7 @@ proptest! {
 
     #[test]
     fn first_stage_requests_end_as_the_tables_say(
-        case in cases(&[Profile::FirstStage, Profile::Full], &[FIRST_STAGE])
+        case in cases(&[Profile::FirstStage, Profile::Nested, Profile::Full], &[FIRST_STAGE])
     ) {
         check(&case)?;
     }
