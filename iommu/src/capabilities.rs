@@ -10,8 +10,8 @@ use crate::spec::second_stage::Level;
 use crate::spec::{bits, counters, mask};
 
 pub use builder::{CapabilitiesBuilder, Conflict};
-pub use host_unit::HostUnit;
 pub use feature::Feature;
+pub use host_unit::HostUnit;
 pub use names::UnknownFeature;
 pub use profile::Profile;
 

@@ -79,7 +79,7 @@ pub trait HostSpace: HostMapper {
 
 /// A first-stage table of the guest's, for the host's own unit to walk: the addresses in it are guest addresses
 /// (§9.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstStage {
     /// Its topmost part (FSPTPTR).
     pub table: GuestAddress,

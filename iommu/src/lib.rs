@@ -56,9 +56,12 @@ pub use ats::{
     DeviceTlb, DeviceTlbInvalidation, DeviceTlbScope, InvalidationCompletion, PageRequest, PageResponse,
     PageResponseCode, Translation, TranslationError, TranslationRequest,
 };
-pub use capabilities::{Capabilities, CapabilitiesBuilder, Conflict, Feature, HostUnit, Profile, UnknownFeature};
+pub use capabilities::{
+    Capabilities, CapabilitiesBuilder, Conflict, Feature, HostUnit, Profile, UnknownFeature,
+};
 pub use host::{
-    AssignedFunction, FirstStage, Forget, HostDma, HostGroup, HostIommu, HostMapper, HostSpace, MapError, NestedSpace, SpaceId,
+    AssignedFunction, FirstStage, Forget, HostDma, HostGroup, HostIommu, HostMapper, HostSpace, MapError,
+    NestedSpace, SpaceId,
 };
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{EntryRange, Platform};

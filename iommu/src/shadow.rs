@@ -21,6 +21,7 @@ mod spaces;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod walked;
 mod wanted;
 
 use std::ops::Range;

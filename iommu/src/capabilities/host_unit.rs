@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn a_unit_that_nests_has_all_of_it() {
         let full = Capabilities::new(Profile::Full, 48);
-        let host = |capabilities: Capabilities| HostUnit { cap: capabilities.cap(), ecap: capabilities.ecap() };
+        let host =
+            |capabilities: Capabilities| HostUnit { cap: capabilities.cap(), ecap: capabilities.ecap() };
         assert!(host(full).nests());
         for profile in [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Nested] {
             assert!(!host(Capabilities::new(profile, 48)).nests());
@@ -77,7 +78,12 @@ mod tests {
         let all = HostUnit { cap: u64::MAX, ecap: u64::MAX };
         assert_eq!(wanted.walked_by(all).build(), wanted.build());
         let bounded = wanted.walked_by(HostUnit { cap: 0, ecap: 0 }).build().unwrap();
-        let lost = [Feature::FirstStage1G, Feature::FirstStage5Levels, Feature::ExtendedAccessed, Feature::WalkSnoop];
+        let lost = [
+            Feature::FirstStage1G,
+            Feature::FirstStage5Levels,
+            Feature::ExtendedAccessed,
+            Feature::WalkSnoop,
+        ];
         for feature in Feature::ALL {
             let wanted = wanted.has(*feature);
             assert_eq!(bounded.has(*feature), wanted && !lost.contains(feature), "{feature}");

@@ -40,6 +40,16 @@ pub(super) enum Seat {
     },
 }
 
+impl Seat {
+    /// Whether the host's unit walks first-stage tables.
+    fn nests(&self) -> bool {
+        match self {
+            Self::Own(_) => false,
+            Self::Movable { iommu, .. } => iommu.nests(),
+        }
+    }
+}
+
 impl Assignment {
     /// A group without functions, which reaches nothing.
     pub(super) fn new(seat: Seat, identity: Vec<Extent>) -> Self {
@@ -70,9 +80,10 @@ impl Assignment {
         looked
             || batch.iter().any(|what| match *what {
                 Invalidation::IotlbGlobal => true,
-                Invalidation::IotlbDomain(domain) | Invalidation::IotlbPages { domain, .. } => {
-                    self.is_of(domain)
-                }
+                Invalidation::IotlbDomain(domain)
+                | Invalidation::IotlbPages { domain, .. }
+                | Invalidation::PasidIotlb(domain, _)
+                | Invalidation::PasidIotlbPages { domain, .. } => self.is_of(domain),
                 _ => false,
             })
     }
@@ -88,7 +99,7 @@ impl Assignment {
         tables: &Tables<impl TableMemory>,
         operation: &mut Operation,
     ) {
-        let verdict = Verdict::of(&self.members);
+        let verdict = Verdict::of(&self.members, self.seat.nests());
         let changed = verdict != self.verdict;
         let is_due = changed || again && self.is_left_out();
         if !is_due {
@@ -152,6 +163,10 @@ impl Assignment {
                 report.lacking(&extent);
             }
             key
+        } else if let Content::FirstStage(named) = content {
+            let key = spaces.nest(iommu, named)?;
+            operation.on_space(key, |_| {});
+            key
         } else {
             let key = spaces.make(iommu, self.identity.clone())?;
             operation.on_space(key, |report| spaces.follow(key, Some(content), tables, report));
@@ -171,6 +186,20 @@ impl Assignment {
             spaces.leave(before);
         }
         Ok(())
+    }
+
+    /// Leaves a space that cannot be relied on any more.
+    pub(super) fn evict(
+        &mut self,
+        error: MapError,
+        whom: Whom,
+        spaces: &mut Spaces,
+        operation: &mut Operation,
+    ) {
+        self.block(spaces);
+        let mut report = Report::default();
+        report.move_failed(error);
+        operation.add(whom, report);
     }
 
     /// Puts a group that can move where nothing is reached.
@@ -193,8 +222,15 @@ impl Assignment {
     /// What the host maps for it, against what the tables say now.
     pub(super) fn audit(&self, spaces: &Spaces, tables: &Tables<impl TableMemory>) -> Audit {
         let seen: Vec<_> = self.members.iter().map(|member| member.seen(tables)).collect();
-        let content = Verdict::of(&seen).content();
+        let content = Verdict::of(&seen, self.seat.nests()).content();
         let (wanted, _) = wanted(content, &self.identity, tables);
+        let walked = self.place().and_then(|key| spaces.walked(key)).map(|named| named.table);
+        let said = content.and_then(Content::first_stage);
+        if walked.is_some() || said.is_some() {
+            let mapped =
+                self.place().and_then(|key| spaces.get(key)).map(|space| space.commitment().present());
+            return Audit::of_first_stage(walked, said, mapped, &wanted, self.is_left_out());
+        }
         match self.place().and_then(|key| spaces.get(key)) {
             Some(space) => Audit::of(space.commitment(), &wanted),
             None => Audit::of_nothing(&wanted, self.is_left_out()),

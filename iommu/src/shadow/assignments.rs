@@ -16,7 +16,7 @@ use super::space::{AddressSpace, identity};
 use super::spaces::{SpaceKey, Spaces};
 use super::statistics::Statistics;
 use crate::invalidation::Invalidation;
-use crate::{AssignedFunction, DomainId, GuestAddress, HostDma, Iova, TableMemory};
+use crate::{AssignedFunction, DomainId, GuestAddress, HostDma, Iova, MapError, TableMemory};
 
 /// All groups and address spaces.
 #[derive(Default)]
@@ -116,6 +116,9 @@ impl Assignments {
             if operation.is_fresh(key) {
                 continue;
             }
+            if let Err(error) = self.spaces.forget(key, batch) {
+                self.evict(key, &error, &mut operation);
+            }
             let scope = self.scope(key, batch);
             let mut report = Report::default();
             if let Some(space) = self.spaces.get_mut(key) {
@@ -131,6 +134,13 @@ impl Assignments {
             operation.add(Whom::Space(key), report);
         }
         self.address(operation)
+    }
+
+    /// Blocks the groups in a space of which the host does not say that it has forgotten what it must.
+    fn evict(&mut self, key: SpaceKey, error: &MapError, operation: &mut Operation) {
+        for (&id, group) in self.groups.iter_mut().filter(|(_, group)| group.place() == Some(key)) {
+            group.evict(error.clone(), Whom::Group(id), &mut self.spaces, operation);
+        }
     }
 
     /// What of a space invalidations name.

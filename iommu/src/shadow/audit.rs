@@ -3,6 +3,7 @@
 use super::commitment::Commitment;
 use super::difference::unmatched;
 use super::extent::{Extent, Extents};
+use crate::{FirstStage, Iova, Permissions};
 
 /// How many differences of each kind are listed.
 const LISTED: usize = 64;
@@ -36,6 +37,25 @@ impl Audit {
         }
     }
 
+    /// Where the host walks a first-stage table, or should: `walked` is what it walks, `said` what it should. What
+    /// lies in a table is not looked at, since the host goes by nothing else.
+    pub(super) fn of_first_stage(
+        walked: Option<FirstStage>,
+        said: Option<FirstStage>,
+        mapped: Option<&Extents>,
+        wanted: &[Extent],
+        is_refused: bool,
+    ) -> Self {
+        let mut audit = Self::of_nothing(wanted, is_refused);
+        if walked == said {
+            return audit;
+        }
+        audit.excess.extend(walked.map(whole));
+        audit.excess.extend(mapped.into_iter().flat_map(Extents::iter).take(LISTED).copied());
+        if is_refused { &mut audit.refused } else { &mut audit.missing }.extend(said.map(whole));
+        audit
+    }
+
     pub(super) fn of(commitment: &Commitment, wanted: &[Extent]) -> Self {
         let known = |extent: &Extent| commitment.refused().foresee(extent);
         let absent = unmatched(wanted, commitment.present());
@@ -47,4 +67,9 @@ impl Audit {
         }
         Self { excess, missing, refused }
     }
+}
+
+/// All addresses of a first-stage table, as leading to the table itself.
+const fn whole(table: FirstStage) -> Extent {
+    Extent { iova: Iova(0), guest: table.table, length: u64::MAX, permissions: Permissions::READ_WRITE }
 }

@@ -6,6 +6,7 @@ use super::Tables;
 use super::group::MemberId;
 use super::regime::{Content, Kind, Regime};
 use super::report::Hearer;
+use super::walked::NamedTable;
 use crate::invalidation::Invalidation;
 use crate::{AssignedFunction, DomainId, Pasid, TableMemory};
 
@@ -96,9 +97,17 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// What functions ask for together. Only those count that may send something, if there are any; where none
+    /// What functions ask for together, if the host's unit walks first-stage tables or not. Only those count that may send something, if there are any; where none
     /// may and they differ, nothing needs to be reached.
-    pub(super) fn of(members: &[Member]) -> Self {
+    pub(super) fn of(members: &[Member], nests: bool) -> Self {
+        match Self::together(members) {
+            // Software does not announce what it adds to a first stage.
+            Self::Content(Content::FirstStage(_)) if !nests => Self::Unfollowed,
+            verdict => verdict,
+        }
+    }
+
+    fn together(members: &[Member]) -> Self {
         let anyone_sends = members.iter().any(|member| member.sends);
         let mut said = members
             .iter()
@@ -120,6 +129,12 @@ impl Verdict {
             Kind::Unfollowed => Self::Unfollowed,
             Kind::Identity => Self::Content(Content::Identity),
             Kind::Translated(table) => Self::Content(Content::Table(table, regime.domain)),
+            Kind::FirstStage(table) => match regime.pasid {
+                Some(pasid) => {
+                    Self::Content(Content::FirstStage(NamedTable { table, domain: regime.domain, pasid }))
+                }
+                None => Self::Unfollowed,
+            },
         }
     }
 

@@ -1,10 +1,11 @@
 //! How a function's DMA is treated: what a context cache would hold for it.
 
 use super::Tables;
+use super::walked::NamedTable;
 use crate::spec::context::TableMode;
 use crate::walk::second_stage::Table;
 use crate::walk::{AddressSpace, Mapping, Marks, View, legacy, scalable};
-use crate::{AssignedFunction, DomainId, Pasid, SourceId, TableMemory};
+use crate::{AssignedFunction, DomainId, FirstStage, Pasid, SourceId, TableMemory};
 
 /// What decides where a function's addresses lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Kind {
     Identity,
     /// This table says.
     Translated(Table),
+    /// This first-stage table says, which the host's unit would have to walk itself.
+    FirstStage(FirstStage),
     /// A table says that the host cannot be made to go by, so they lead nowhere.
     Unfollowed,
 }
@@ -26,9 +29,19 @@ pub(super) enum Content {
     Identity,
     /// This table, whose changes are announced under this domain.
     Table(Table, DomainId),
+    /// This first-stage table, which is not followed but walked by the host's unit.
+    FirstStage(NamedTable),
 }
 
 impl Content {
+    /// The first-stage table, if it is one.
+    pub(super) fn first_stage(self) -> Option<FirstStage> {
+        match self {
+            Self::FirstStage(named) => Some(named.table),
+            Self::Identity | Self::Table(..) => None,
+        }
+    }
+
     /// Whether `other` maps the same, if perhaps under another name.
     pub(super) fn maps_like(self, other: Self) -> bool {
         match (self, other) {
@@ -77,9 +90,9 @@ impl Regime {
         let kind = match mapping {
             Mapping::PassThrough => identity(),
             Mapping::SecondStage(table) if table.marks == Marks::Absent => Kind::Translated(table),
-            // The host would not mark the guest's entries; and software does not announce what it adds to a
-            // first stage.
-            Mapping::SecondStage(_) | Mapping::FirstStage(_) | Mapping::Nested(..) => Kind::Unfollowed,
+            Mapping::FirstStage(table) => FirstStage::of(&table).map_or(Kind::Unfollowed, Kind::FirstStage),
+            // The host would not mark the guest's entries, and its unit walks no two stages of the guest's.
+            Mapping::SecondStage(_) | Mapping::Nested(..) => Kind::Unfollowed,
         };
         Self { kind, domain, pasid, scalable, recorded: !fault_processing_disabled }
     }

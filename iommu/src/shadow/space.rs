@@ -143,7 +143,7 @@ pub(super) fn wanted(
     tables: &Tables<impl TableMemory>,
 ) -> (Vec<Extent>, Option<Iova>) {
     match content {
-        None => (Vec::new(), None),
+        None | Some(Content::FirstStage(_)) => (Vec::new(), None),
         Some(Content::Identity) => (unprotected(identity, tables), None),
         Some(Content::Table(table, _)) => {
             let mut reader = Reader::new(table, tables);

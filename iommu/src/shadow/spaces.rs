@@ -9,6 +9,8 @@ use super::regime::Content;
 use super::report::Report;
 use super::space::AddressSpace;
 use super::statistics::Statistics;
+use super::walked::{NamedTable, Walked};
+use crate::invalidation::Invalidation;
 use crate::{HostIommu, HostMapper, MapError, SpaceId, TableMemory};
 
 /// The name of an address space among those of one unit.
@@ -22,10 +24,18 @@ struct Origin {
 }
 
 struct Entry {
-    space: AddressSpace,
+    body: Body,
     /// None for the space of a group that never leaves it.
     origin: Option<Origin>,
     seats: u64,
+}
+
+/// How a space comes to map what it maps.
+enum Body {
+    /// By what is committed to the host.
+    Followed(AddressSpace),
+    /// By the guest's own table.
+    Walked(Walked),
 }
 
 /// All address spaces.
@@ -40,8 +50,8 @@ pub(super) struct Spaces {
 impl Spaces {
     /// Adds the space of a group that never leaves it.
     pub(super) fn add_own(&mut self, mapper: Box<dyn HostMapper>, identity: Vec<Extent>) -> SpaceKey {
-        let space = AddressSpace::new(mapper, identity);
-        self.add(Entry { space, origin: None, seats: 1 })
+        let body = Body::Followed(AddressSpace::new(mapper, identity));
+        self.add(Entry { body, origin: None, seats: 1 })
     }
 
     /// Makes an empty space of `iommu` that follows nothing yet, with nobody in it.
@@ -52,7 +62,18 @@ impl Spaces {
     ) -> Result<SpaceKey, MapError> {
         let host = iommu.new_space()?;
         let origin = Some(Origin { iommu: iommu.clone(), id: host.id() });
-        Ok(self.add(Entry { space: AddressSpace::new(host, identity), origin, seats: 0 }))
+        Ok(self.add(Entry { body: Body::Followed(AddressSpace::new(host, identity)), origin, seats: 0 }))
+    }
+
+    /// Makes a space of a first-stage table that `iommu` walks, with nobody in it.
+    pub(super) fn nest(
+        &mut self,
+        iommu: &Arc<dyn HostIommu>,
+        named: NamedTable,
+    ) -> Result<SpaceKey, MapError> {
+        let walked = Walked::new(&**iommu, named)?;
+        let origin = Some(Origin { iommu: iommu.clone(), id: walked.id() });
+        Ok(self.add(Entry { body: Body::Walked(walked), origin, seats: 0 }))
     }
 
     fn add(&mut self, entry: Entry) -> SpaceKey {
@@ -71,8 +92,10 @@ impl Spaces {
     ) -> Option<SpaceKey> {
         let fits = |entry: &Entry| {
             entry.origin.as_ref().is_some_and(|origin| Arc::ptr_eq(&origin.iommu, iommu))
-                && entry.space.content() == Some(content)
-                && entry.space.is_over(identity)
+                && match &entry.body {
+                    Body::Followed(space) => space.content() == Some(content) && space.is_over(identity),
+                    Body::Walked(walked) => content == Content::FirstStage(walked.named()),
+                }
         };
         self.entries.iter().find(|(_, entry)| fits(entry)).map(|(key, _)| *key)
     }
@@ -81,12 +104,32 @@ impl Spaces {
         self.entries.keys().copied().collect()
     }
 
+    /// A space that follows the guest's tables.
     pub(super) fn get(&self, key: SpaceKey) -> Option<&AddressSpace> {
-        self.entries.get(&key).map(|entry| &entry.space)
+        self.entries.get(&key)?.body.followed()
     }
 
     pub(super) fn get_mut(&mut self, key: SpaceKey) -> Option<&mut AddressSpace> {
-        self.entries.get_mut(&key).map(|entry| &mut entry.space)
+        match &mut self.entries.get_mut(&key)?.body {
+            Body::Followed(space) => Some(space),
+            Body::Walked(_) => None,
+        }
+    }
+
+    /// The table of a space, if the host walks it.
+    pub(super) fn walked(&self, key: SpaceKey) -> Option<NamedTable> {
+        match &self.entries.get(&key)?.body {
+            Body::Followed(_) => None,
+            Body::Walked(walked) => Some(walked.named()),
+        }
+    }
+
+    /// Has the host forget what invalidations name in a space whose table it walks.
+    pub(super) fn forget(&mut self, key: SpaceKey, batch: &[Invalidation]) -> Result<(), MapError> {
+        match self.entries.get_mut(&key).map(|entry| &mut entry.body) {
+            Some(Body::Walked(walked)) => walked.forget(batch),
+            Some(Body::Followed(_)) | None => Ok(()),
+        }
     }
 
     /// Lets a space follow something else, if it is there.
@@ -132,7 +175,7 @@ impl Spaces {
         if self.entries.get(&key).is_some_and(|entry| entry.seats == 0)
             && let Some(entry) = self.entries.remove(&key)
         {
-            self.past += entry.space.commitment().numbers().past();
+            self.past += entry.statistics().past();
         }
     }
 
@@ -153,6 +196,19 @@ impl Spaces {
 
 impl Entry {
     fn statistics(&self) -> Statistics {
-        Statistics { seats: self.seats, ..*self.space.commitment().numbers() }
+        let numbers = match &self.body {
+            Body::Followed(space) => *space.commitment().numbers(),
+            Body::Walked(walked) => walked.numbers(),
+        };
+        Statistics { seats: self.seats, ..numbers }
+    }
+}
+
+impl Body {
+    const fn followed(&self) -> Option<&AddressSpace> {
+        match self {
+            Self::Followed(space) => Some(space),
+            Self::Walked(_) => None,
+        }
     }
 }

@@ -19,6 +19,8 @@ pub struct Statistics {
     pub retries: u64,
     /// How often everything had to be mapped anew because the host failed to take a mapping away.
     pub rebuilds: u64,
+    /// Successful calls of [`NestedSpace::forget`](crate::NestedSpace::forget).
+    pub forgets: u64,
     /// Mappings the host holds now.
     pub extents: u64,
     /// Bytes that can be reached now.
@@ -48,6 +50,7 @@ impl AddAssign for Statistics {
         self.failed += other.failed;
         self.retries += other.retries;
         self.rebuilds += other.rebuilds;
+        self.forgets += other.forgets;
         self.extents += other.extents;
         self.bytes += other.bytes;
         self.spaces += other.spaces;

@@ -12,6 +12,7 @@ mod support;
 mod flushes;
 mod groups;
 mod limits;
+mod nested;
 mod property;
 mod regime_property;
 mod regimes;

@@ -59,6 +59,11 @@ impl Scene {
         self.guest.write(entry, low | 1);
     }
 
+    /// Writes the word of the entry that a first stage is in.
+    pub(super) fn set_first_stage_word(&self, word: u64) {
+        self.guest.write(self.pasid_entry() + 16, word);
+    }
+
     pub(super) fn clear_pasid_entry(&self) {
         self.guest.write(self.pasid_entry(), 0);
     }
