@@ -2,14 +2,16 @@
 //!
 //! One register write does at most what the queue holds, 2^15 descriptors, whatever software does meanwhile.
 //! Where someone sees to it that the queue goes on ([`Platform::resume_later`](crate::Platform)), it does
-//! no more than fits in [`SLICE`], and one descriptor. The most that one descriptor does:
+//! no more than fits in [`SLICE`], and one descriptor or one [`Batch`]. The most that one descriptor does:
 //!
-//! - one that names translations, of either mode, looks once at every entry of the caches, some 2^14. For each
-//!   assigned function that it names it reads the entries that lead to a table, at most 2^13 tables, and asks
-//!   the host for at most 2^20 mappings (`shadow/wanted.rs`);
+//! - one that names translations, of either mode, looks once at every entry of the caches, some 2^14. What it
+//!   means for assigned functions is done together with others before the next wait: for each address space
+//!   that they name, at most 2^13 tables are read for each, and the host is asked for at most 2^20 mappings
+//!   (`shadow/wanted.rs`);
 //! - one for a device calls that device once; one for interrupt remapping entries calls the platform once;
 //! - a wait writes one word, once the requests and page requests under way have ended.
 
+mod batch;
 mod slice;
 
 use crate::fault::FaultReporting;
@@ -21,6 +23,7 @@ use crate::spec::{PAGE_ADDRESS, bits};
 use crate::unit::{Outbox, Unit};
 use crate::{Feature, GuestAddress, SourceId, TableMemory};
 
+use batch::Batch;
 use slice::Slice;
 
 /// What the unit goes by while it works on the queue. Its lock also orders everything else that changes
@@ -116,13 +119,15 @@ impl<M: TableMemory + 'static> Unit<M> {
             return Progress::Ended;
         }
         let tail = u64::from(self.registers.get(IQT));
+        let mut batch = Batch::default();
         let result = match self.check(ring, tail) {
-            Ok(kinds) => self.run_up_to(queue, tail, kinds, outbox),
+            Ok(kinds) => self.run_up_to(queue, tail, kinds, &mut batch, outbox),
             // Nothing is fetched from an empty queue, so whatever it is like is no error yet.
             Err(_) if ring.head == tail => Ok(Progress::Ended),
             Err(error) => Err(error),
         };
         // Also after an error: the descriptors before it count as done.
+        self.announce_all(&mut batch, outbox);
         self.publish_head(queue);
         if result != Ok(Progress::Suspended)
             && let Some(device) = queue.unanswered.take()
@@ -162,6 +167,7 @@ impl<M: TableMemory + 'static> Unit<M> {
         queue: &mut Queue,
         tail: u64,
         kinds: Kinds,
+        batch: &mut Batch,
         outbox: &mut Outbox,
     ) -> Result<Progress, QueueError> {
         let mut slice = Slice::default();
@@ -170,8 +176,15 @@ impl<M: TableMemory + 'static> Unit<M> {
         {
             let raw = self.fetch(ring).ok_or(QueueError::FetchFailed)?;
             let descriptor = Descriptor::decode(raw, kinds, &self.capabilities)?;
-            slice.begin(self.may_take_long(&descriptor));
-            let in_time = self.carry_out(queue, &descriptor, outbox)?;
+            if batch.is_full() || matches!(descriptor, Descriptor::Wait(_)) && !batch.is_empty() {
+                slice.begin(true);
+                self.announce_all(batch, outbox);
+                if slice.is_over() && self.resumes_later() {
+                    return Ok(Progress::Suspended);
+                }
+            }
+            slice.begin(Self::may_take_long(&descriptor));
+            let in_time = self.carry_out(queue, &descriptor, batch, outbox)?;
             let next = (ring.head + ring.width) % ring.size;
             queue.ring = Some(Ring { head: next, ..ring });
             if !in_time {
@@ -190,10 +203,16 @@ impl<M: TableMemory + 'static> Unit<M> {
         &self,
         queue: &mut Queue,
         descriptor: &Descriptor,
+        batch: &mut Batch,
         outbox: &mut Outbox,
     ) -> Result<bool, QueueError> {
         match descriptor {
-            Descriptor::Translations(what) => self.invalidate(queue, what, outbox),
+            Descriptor::Translations(what) => {
+                self.forget(queue, what);
+                if self.shadow.follows_any() {
+                    batch.add(*what);
+                }
+            }
             Descriptor::DeviceTlb(device, what) => self.invalidate_device_tlb(queue, *device, what, outbox),
             Descriptor::InterruptEntries(entries) => self.invalidate_interrupts(*entries),
             Descriptor::PageResponse(device, response) => self.respond(*device, response),
@@ -203,14 +222,20 @@ impl<M: TableMemory + 'static> Unit<M> {
         Ok(true)
     }
 
+    /// Makes the host follow what has been announced since the last time, all of it before anyone is told.
+    fn announce_all(&self, batch: &mut Batch, outbox: &mut Outbox) {
+        if !batch.is_empty() {
+            self.announce(&batch.take(), outbox);
+        }
+    }
+
     /// Whether others than the unit decide how long a descriptor takes.
-    fn may_take_long(&self, descriptor: &Descriptor) -> bool {
+    fn may_take_long(descriptor: &Descriptor) -> bool {
         match descriptor {
-            Descriptor::Translations(_) => self.shadow.follows_any(),
             Descriptor::DeviceTlb(..) | Descriptor::InterruptEntries(_) | Descriptor::PageResponse(..) => {
                 true
             }
-            Descriptor::Wait(_) => false,
+            Descriptor::Translations(_) | Descriptor::Wait(_) => false,
         }
     }
 

@@ -14,6 +14,7 @@ mod extent;
 mod group;
 mod member;
 mod operation;
+mod part;
 mod regime;
 mod report;
 mod space;
@@ -95,17 +96,17 @@ impl<M: TableMemory + 'static> Shadow<M> {
         lock(&self.0.assignments).has_members()
     }
 
-    /// Does what an invalidation asks for; on return the host's mappings are in line and nothing that the
-    /// guest took back is reachable. `view` is what the hardware goes by from now on: the shadow keeps it
+    /// Does what invalidations ask for; on return the host's mappings are in line and nothing that the guest
+    /// took back is reachable. `view` is what the hardware goes by from now on: the shadow keeps it
     /// for attachments that are refreshed later.
     ///
     /// Called with the queue mutex held, before completion is reported. Gives the faults to record.
     #[must_use]
-    pub(crate) fn apply(&self, view: &View, what: &Invalidation) -> Vec<ShadowFault> {
+    pub(crate) fn apply(&self, view: &View, batch: &[Invalidation]) -> Vec<ShadowFault> {
         let told = {
             let mut assignments = lock(&self.0.assignments);
             *lock(&self.0.tables.view) = *view;
-            assignments.apply(std::slice::from_ref(what), &self.0.tables)
+            assignments.apply(batch, &self.0.tables)
         };
         let mut faults = std::mem::take(&mut *lock(&self.0.pending));
         faults.extend(told.finish(&self.0.log));

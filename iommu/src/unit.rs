@@ -328,9 +328,19 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// Makes translations forgotten, by the caches and by the host. Requests under way are to be drained
     /// before anyone is told.
     pub(crate) fn invalidate(&self, queue: &mut Queue, what: &Invalidation, outbox: &mut Outbox) {
+        self.forget(queue, what);
+        self.announce(std::slice::from_ref(what), outbox);
+    }
+
+    /// Makes the caches forget translations.
+    pub(crate) fn forget(&self, queue: &mut Queue, what: &Invalidation) {
         self.dma.invalidate(what);
         queue.drain_later();
-        for fault in self.shadow.apply(&self.dma.view(), what) {
+    }
+
+    /// Makes the host follow what invalidations have announced.
+    pub(crate) fn announce(&self, batch: &[Invalidation], outbox: &mut Outbox) {
+        for fault in self.shadow.apply(&self.dma.view(), batch) {
             let request = Request::new(fault.source, fault.access);
             let info = FaultInfo::Memory { iova: fault.iova, request };
             outbox.fault(self.faults.record(&self.registers, fault.source, fault.reason, info));

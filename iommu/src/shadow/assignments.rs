@@ -124,11 +124,8 @@ impl Assignments {
             if let Some(space) = self.spaces.get_mut(key) {
                 match scope {
                     Scope::Everything => space.resync(tables, &mut report),
-                    Scope::Pages(ranges) => {
-                        for range in ranges {
-                            space.resync_pages(range, tables, &mut report);
-                        }
-                    }
+                    Scope::Pages(ranges) if ranges.is_empty() => {}
+                    Scope::Pages(ranges) => space.resync_pages(&ranges, tables, &mut report),
                 }
             }
             operation.add(Whom::Space(key), report);

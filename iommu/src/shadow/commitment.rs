@@ -1,5 +1,6 @@
 //! What the host has been asked to map in one address space, and the asking.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::slice;
 
@@ -19,12 +20,28 @@ const REFUSED_LIMIT: usize = 4096;
 const MOST_TIMES_OVER: u64 = 4;
 
 /// Which leaves one host mapping may stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Grouping {
     /// One each. The guest may take any of them away alone, and the host cannot take a part of a mapping.
     Leaves,
-    /// Those that continue each other: the guest named them in one breath, and will again.
-    Runs,
+    /// Those that continue each other, unless one of these addresses is between them: the guest named the ones in
+    /// one breath, and will again, and the others in another. What was one mapping before may be one again.
+    Runs {
+        /// Where what was named in one breath begins or ends.
+        edges: BTreeSet<u64>,
+    },
+}
+
+impl Grouping {
+    /// Whether one mapping may stand for `leaf` and `next`, where `gone` have just been taken away.
+    fn joins(&self, leaf: &Extent, next: &Extent, gone: &[Extent]) -> bool {
+        let Self::Runs { edges } = self else { return false };
+        let was_one = || {
+            let index = gone.partition_point(|extent| extent.end() <= next.start());
+            gone.get(index).is_some_and(|extent| extent.start() < next.start())
+        };
+        leaf.continues_into(next) && (!edges.contains(&next.start()) || was_one())
+    }
 }
 
 /// The host failed to take a mapping away, so everything has been taken away.
@@ -73,17 +90,17 @@ impl Commitment {
         &self.refused
     }
 
-    /// Makes `range` hold what is `wanted`, and nothing else: first everything that is in the way goes, then
-    /// what is missing comes. `wanted` is sorted and lies within `range`, and no mapping that has to go
-    /// reaches out of it.
+    /// Makes `areas` hold what is `wanted`, and nothing else: first everything that is in the way goes, then
+    /// what is missing comes. Both are sorted and do not overlap; what is wanted lies within the areas, and no
+    /// mapping that has to go reaches out of them.
     pub(super) fn bring_in_line(
         &mut self,
-        range: &Range<u64>,
+        areas: &[Range<u64>],
         wanted: &[Extent],
-        grouping: Grouping,
+        grouping: &Grouping,
         report: &mut Report,
     ) -> Result<(), Lost> {
-        let stale = stale(&self.present, range, wanted);
+        let stale = stale(&self.present, areas, wanted);
         let splits = stale.iter().filter(|extent| is_partly_wanted(extent, wanted)).count();
         self.numbers.splits += splits as u64;
         for adjacent in stale.chunk_by(|extent, next| extent.end() == next.start()) {
@@ -91,9 +108,9 @@ impl Commitment {
         }
 
         let missing = unmatched(wanted, &self.present);
-        let refused_before = self.refused.take_overlapping(range);
+        let refused_before = self.refused.take_overlapping(areas);
         let mut full = false;
-        for run in missing.chunk_by(|leaf, next| grouping == Grouping::Runs && leaf.continues_into(next)) {
+        for run in missing.chunk_by(|leaf, next| grouping.joins(leaf, next, &stale)) {
             if full {
                 // Not attempted, so what is known of it stays as it is.
                 run.iter().filter(|leaf| refused_before.foresee(leaf)).for_each(|leaf| self.remember(leaf));

@@ -29,10 +29,17 @@ pub(super) fn is_partly_wanted(extent: &Extent, wanted: &[Extent]) -> bool {
     within(wanted, &extent.range()).iter().any(|candidate| candidate.agrees_with(extent))
 }
 
-/// The extents of `present` that have an address in `range` where they say anything but `wanted` does.
-pub(super) fn stale(present: &Extents, range: &Range<u64>, wanted: &[Extent]) -> Vec<Extent> {
-    let differs = |extent: &&Extent| extent.clipped(range).is_some_and(|part| !is_wanted(&part, wanted));
-    present.overlapping(range).filter(differs).copied().collect()
+/// The extents of `present` that have an address in `areas`, which are sorted, where they say anything but
+/// `wanted` does.
+pub(super) fn stale(present: &Extents, areas: &[Range<u64>], wanted: &[Extent]) -> Vec<Extent> {
+    let mut stale: Vec<Extent> = Vec::new();
+    for area in areas {
+        let differs = |extent: &&Extent| extent.clipped(area).is_some_and(|part| !is_wanted(&part, wanted));
+        let known = stale.last().map_or(0, Extent::end);
+        let in_area = present.overlapping(area).filter(|extent| extent.start() >= known);
+        stale.extend(in_area.filter(differs));
+    }
+    stale
 }
 
 /// The parts of `extents` for which nothing in `others` says the same.

@@ -128,9 +128,10 @@ impl Extents {
         self.0.values()
     }
 
-    /// Takes out those that have an address in `range`.
-    pub(super) fn take_overlapping(&mut self, range: &Range<u64>) -> Self {
-        let taken: BTreeMap<_, _> = self.overlapping(range).map(|extent| (extent.start(), *extent)).collect();
+    /// Takes out those that have an address in one of these ranges.
+    pub(super) fn take_overlapping(&mut self, ranges: &[Range<u64>]) -> Self {
+        let of_range = |range| self.overlapping(range).map(|extent| (extent.start(), *extent));
+        let taken: BTreeMap<_, _> = ranges.iter().flat_map(of_range).collect();
         for start in taken.keys() {
             self.0.remove(start);
         }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::Tables;
 use super::commitment::{Commitment, Grouping};
-use super::difference::is_wanted;
-use super::extent::{Extent, Extents};
+use super::extent::Extent;
+use super::part::{Part, outermost};
 use super::regime::Content;
 use super::report::Report;
 use super::wanted::Reader;
@@ -81,40 +81,42 @@ impl AddressSpace {
     pub(super) fn resync(&mut self, tables: &Tables<impl TableMemory>, report: &mut Report) {
         let (wanted, cut_short) = wanted(self.content, &self.identity, tables);
         self.note_limit(cut_short, report);
-        let mut attempt = || self.commitment.bring_in_line(&EVERYWHERE, &wanted, Grouping::Leaves, report);
+        let mut attempt = || self.commitment.bring_in_line(&[EVERYWHERE], &wanted, &Grouping::Leaves, report);
         if attempt().is_err() {
             // Nothing is mapped now, so this time nothing can be lost.
             let _ = attempt();
         }
     }
 
-    /// Compares `range` with what the tables say now.
+    /// Compares ranges, each named by a descriptor of its own, with what the tables say now: first everything goes
+    /// that they name and that has to, then comes what is missing.
     ///
-    /// A page of the guest's that reaches beyond the range counts as named whole, as an IOTLB would drop it
-    /// whole. So does a mapping of which some part in the range has to go: the host takes it whole or not at
-    /// all, and what the tables still say of the rest is mapped again.
+    /// A page of the guest's that reaches beyond a range counts as named whole, as an IOTLB would drop it whole.
+    /// A mapping of which some part in a range has to go is taken whole, since the host can do nothing else, and
+    /// what the tables still say of the rest is mapped again.
     pub(super) fn resync_pages(
         &mut self,
-        range: Range<u64>,
+        ranges: &[Range<u64>],
         tables: &Tables<impl TableMemory>,
         report: &mut Report,
     ) {
         let Some(Content::Table(table, _)) = self.content else {
             return self.resync(tables, report);
         };
-        let mut reader = Reader::new(table, tables);
-        let mut wanted = reader.leaves(&range);
-        let range = with_whole_leaves(range, &wanted);
-
-        let whole = with_whole_extents(&range, &wanted, self.commitment.present());
-        if whole != range {
-            let before = reader.leaves_within(&(whole.start..range.start));
-            wanted.splice(0..0, before);
-            wanted.extend(reader.leaves_within(&(range.end..whole.end)));
+        let mut part = Part::default();
+        for range in outermost(ranges) {
+            part.read(&range, &mut Reader::new(table, tables));
         }
+        let mut rests = Reader::new(table, tables);
+        for rest in part.rests(self.commitment.present()) {
+            part.read_within(&rest, &mut rests);
+        }
+        part.sort();
 
-        self.note_limit(reader.cut_short().or(self.cut_short), report);
-        if self.commitment.bring_in_line(&whole, &wanted, Grouping::Runs, report).is_err() {
+        self.note_limit(part.cut_short.or(self.cut_short), report);
+        let edges = ranges.iter().flat_map(|range| [range.start, range.end]).collect();
+        let grouping = Grouping::Runs { edges };
+        if self.commitment.bring_in_line(&part.areas, &part.wanted, &grouping, report).is_err() {
             self.resync(tables, report);
         }
     }
@@ -158,24 +160,4 @@ fn unprotected(identity: &[Extent], tables: &Tables<impl TableMemory>) -> Vec<Ex
         .protected()
         .iter()
         .fold(identity.to_vec(), |parts, hole| parts.iter().flat_map(|part| part.around(hole)).collect())
-}
-
-/// `range`, and what the leaves at its edges cover beyond them.
-fn with_whole_leaves(range: Range<u64>, leaves: &[Extent]) -> Range<u64> {
-    let start = leaves.first().map_or(range.start, |leaf| leaf.start().min(range.start));
-    let end = leaves.last().map_or(range.end, |leaf| leaf.end().max(range.end));
-    start..end
-}
-
-/// `range`, and what those mappings cover beyond its edges that cannot stay as they are.
-fn with_whole_extents(range: &Range<u64>, wanted: &[Extent], present: &Extents) -> Range<u64> {
-    let mut whole = range.clone();
-    for edge in [range.start..range.start + 1, range.end - 1..range.end] {
-        for extent in present.overlapping(&edge) {
-            if extent.clipped(range).is_some_and(|part| !is_wanted(&part, wanted)) {
-                whole = whole.start.min(extent.start())..whole.end.max(extent.end());
-            }
-        }
-    }
-    whole
 }

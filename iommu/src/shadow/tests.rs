@@ -79,7 +79,7 @@ impl Scene {
     }
 
     fn announce(&self, what: Invalidation) -> Vec<ShadowFault> {
-        self.shadow.apply(&self.view, &what)
+        self.shadow.apply(&self.view, &[what])
     }
 
     /// Announces `pages` pages from `iova` on, a power of two, aligned.

@@ -39,16 +39,10 @@ pub(super) const ALL: &[Mutant] = &[
     },
     Mutant {
         name: "early-wait",
-        why: "The status of a wait descriptor is written before the descriptor ahead of it is done.",
+        why: "The status of a wait descriptor is written before the host follows what the descriptors ahead of it say.",
         file: "iommu/src/queue.rs",
-        find: "            let in_time = self.carry_out(queue, &descriptor, outbox)?;",
-        replace:
-            "            let behind = self.fetch(Ring { head: (ring.head + ring.width) % ring.size, ..ring });
-            let behind = behind.map(|raw| Descriptor::decode(raw, kinds, &self.capabilities));
-            if let Some(Ok(Descriptor::Wait(wait))) = behind {
-                self.complete(queue, wait, outbox)?;
-            }
-            let in_time = self.carry_out(queue, &descriptor, outbox)?;",
+        find: "if batch.is_full() || matches!(descriptor, Descriptor::Wait(_)) && !batch.is_empty() {",
+        replace: "if batch.is_full() {",
         killed_by: Test::integration(
             "iommu",
             "shadow_end_to_end",

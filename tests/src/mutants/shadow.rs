@@ -59,9 +59,9 @@ pub(super) const ALL: &[Mutant] = &[
         name: "split-unmapped-in-part",
         why: "Where a page of a large mapping goes, the host is asked to unmap that page, which it cannot.",
         file: "iommu/src/shadow/difference.rs",
-        find: "present.overlapping(range).filter(differs).copied().collect()",
-        replace: "let wanted = wanted.iter().copied().collect();
-    unmatched(present.overlapping(range).filter(differs), &wanted)",
+        find: "        stale.extend(in_area.filter(differs));",
+        replace: "        let wanted: Extents = wanted.iter().copied().collect();
+        stale.extend(unmatched(in_area.filter(differs), &wanted));",
         killed_by: Test::unit(
             "iommu",
             "shadow::tests::flushes::a_large_page_split_or_merged_is_never_unmapped_in_part",
@@ -71,8 +71,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "split-loses-rest",
         why: "A large mapping of which a page goes is unmapped whole, and the rest is not mapped again.",
         file: "iommu/src/shadow/space.rs",
-        find: "let whole = with_whole_extents(&range, &wanted, self.commitment.present());",
-        replace: "let whole = range.clone();",
+        find: "for rest in part.rests(self.commitment.present()) {",
+        replace: "for rest in part.rests(self.commitment.present()).into_iter().take(0) {",
         killed_by: Test::unit(
             "iommu",
             "shadow::tests::flushes::a_large_page_split_or_merged_is_never_unmapped_in_part",
@@ -82,8 +82,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "flush-coalesces",
         why: "A domain flush makes one mapping of pages that the guest will take away one by one.",
         file: "iommu/src/shadow/space.rs",
-        find: "&wanted, Grouping::Leaves, report)",
-        replace: "&wanted, Grouping::Runs, report)",
+        find: "&wanted, &Grouping::Leaves, report)",
+        replace: "&wanted, &Grouping::Runs { edges: Default::default() }, report)",
         killed_by: Test::unit(
             "iommu",
             "shadow::tests::flushes::a_domain_flush_makes_one_mapping_of_each_leaf",
@@ -218,6 +218,76 @@ pub(super) const ALL: &[Mutant] = &[
         killed_by: Test::unit(
             "portcullis",
             "host_dma::sysfs::tests::a_direct_region_refuses_the_device_and_a_relaxable_one_does_not",
+        ),
+    },
+    Mutant {
+        name: "space-entered-empty",
+        why: "A group comes into its new address space before anything is mapped there: its DMA fails for a while.",
+        file: "iommu/src/shadow/assignment.rs",
+        find: "            let key = spaces.make(iommu, self.identity.clone())?;",
+        replace: "            let key = spaces.make(iommu, self.identity.clone())?;
+            let _ = spaces.id(key).map(|id| group.enter(id));",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::groups::a_space_is_filled_before_it_is_entered_and_the_old_one_goes_after",
+        ),
+    },
+    Mutant {
+        name: "newcomer-trusts-space",
+        why: "A group comes into an address space that others are in as it is, whatever the tables have come to say.",
+        file: "iommu/src/shadow/operation.rs",
+        find: "if !self.is_fresh(key) {",
+        replace: "if false {",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::groups::a_space_that_is_there_is_compared_before_it_is_entered",
+        ),
+    },
+    Mutant {
+        name: "contradiction-ignored",
+        why: "Of functions that the host cannot tell apart, one reaches what the tables give another.",
+        file: "iommu/src/shadow/member.rs",
+        find: "        } else if anyone_sends {
+            Self::Contradiction",
+        replace: "        } else if anyone_sends {
+            first",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::groups::functions_of_a_group_that_contradict_each_other_reach_nothing_and_the_guest_is_told",
+        ),
+    },
+    Mutant {
+        name: "refused-move-stays",
+        why: "A group that may not enter its new address space goes on in the old one, which is no longer its.",
+        file: "iommu/src/shadow/assignment.rs",
+        find: "                    self.block(spaces);
+                    self.refused_moves += 1;",
+        replace: "                    self.refused_moves += 1;",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::groups::a_group_that_is_not_let_in_is_blocked_told_once_and_tried_again",
+        ),
+    },
+    Mutant {
+        name: "refused-move-forgotten",
+        why: "A group that was once not let into an address space is blocked for good.",
+        file: "iommu/src/shadow/assignment.rs",
+        find: "let is_due = changed || again && self.is_left_out();",
+        replace: "let is_due = changed;",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::groups::a_group_that_is_not_let_in_is_blocked_told_once_and_tried_again",
+        ),
+    },
+    Mutant {
+        name: "empty-space-kept",
+        why: "An address space that nobody is in any more stays, with all that it has mapped.",
+        file: "iommu/src/shadow/spaces.rs",
+        find: "if self.entries.get(&key).is_some_and(|entry| entry.seats == 0)",
+        replace: "if self.entries.get(&key).is_some_and(|entry| entry.seats > 9)",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::groups::a_space_is_filled_before_it_is_entered_and_the_old_one_goes_after",
         ),
     },
     Mutant {
