@@ -319,6 +319,35 @@ CASE(requester_behind_a_port) {
     vtd_expect_no_fault();
 }
 
+/* Behind a bridge to conventional PCI all requests bear one ID: that of device 0, function 0 on the bridge's bus. */
+CASE(behind_a_bridge) {
+    struct edu first = edu_find(0), second = edu_find(1);
+    bdf_t alias = second.bdf & 0xFF00;
+    CHECK(alias != 0 && (first.bdf & 0xFF00) == alias && second.bdf != alias);
+    CHECK(pci_capability(first.bdf, 0x10) == 0 && pci_read32(first.bdf, 0x100) == 0xFFFFFFFF);
+    vtd_start();
+    u64 *table = vtd_table();
+    u8 *from = patterned(1), *to = pages(1);
+    vtd_map(table, IOVA, (u64)from, 1, VTD_READ);
+    vtd_map(table, IOVA + 0x1000, (u64)to, 1, VTD_WRITE);
+    /* What a function's own numbers may reach, nobody has asked for. */
+    vtd_attach(second.bdf, VTD_TABLES, table, DOMAIN);
+    vtd_translate();
+    edu_read(second, IOVA, 0, 64);
+    vtd_expect_fault(NO_CONTEXT, alias, IOVA, true);
+
+    vtd_attach(alias, VTD_TABLES, table, DOMAIN);
+    vtd_flush_everything();
+    struct edu both[] = {first, second};
+    for (unsigned i = 0; i < 2; i++) {
+        memset(to, 0, 64);
+        edu_read(both[i], IOVA, 0, 64);
+        edu_write(both[i], IOVA + 0x1000, 0, 64);
+        CHECK(memcmp(from, to, 64) == 0);
+    }
+    vtd_expect_no_fault();
+}
+
 /* Functions of one device are requesters of their own, by their number too. */
 CASE(functions_of_a_device) {
     u64 *table;

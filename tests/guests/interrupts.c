@@ -90,6 +90,31 @@ CASE(wrong_source) {
     WAIT_FOR(interrupts[REMAPPED] == 1);
 }
 
+/* A message that comes through a bridge to conventional PCI bears the ID that the bridge gives to all. */
+CASE(behind_a_bridge) {
+    setup();
+    edu = edu_find(1);
+    bdf_t own = edu.bdf, alias = own & 0xFF00;
+    CHECK(alias != 0 && own != alias);
+    vtd_remap_interrupts(true);
+    pci_msi(own, vtd_message(INDEX), SENT);
+    vtd_interrupt_entry(INDEX, REMAPPED, alias);
+    vtd_flush_entry(INDEX);
+    send();
+    WAIT_FOR(interrupts[REMAPPED] == 1);
+    vtd_interrupt_entry(INDEX, REMAPPED, own);
+    vtd_flush_entry(INDEX);
+    send();
+    settle();
+    vtd_expect_fault(WRONG_SOURCE, alias, (u64)INDEX << 48, false);
+    CHECK_EQUAL(interrupts[REMAPPED], 1);
+    /* Stock kernels check the bus alone. */
+    vtd.entries[INDEX][1] = 2ul << 18 | (u64)(alias >> 8) << 8 | alias >> 8;
+    vtd_flush_entry(INDEX);
+    send();
+    WAIT_FOR(interrupts[REMAPPED] == 2);
+}
+
 /* A range of buses holds the first in its upper byte and the last in its lower. */
 CASE(source_by_bus) {
     setup_remapped(true);

@@ -62,6 +62,9 @@ impl Case {
             ("dma", "requester_behind_a_port") | ("pci", "behind_a_port" | "renumbered_bus") => {
                 ("128M", BEHIND_PORT.into())
             }
+            (_, "behind_a_bridge") => {
+                ("128M", "--device edu,bridge=1,dma-mask=0xffffffff --device edu,bridge=1".into())
+            }
             ("pci", "enumeration") => ("128M", format!("{DEVICES} {BEHIND_PORT}")),
             ("probe", _) => ("128M", "--device probe,addr=06.0".into()),
             ("scalable" | "ats" | "pages", _) => {

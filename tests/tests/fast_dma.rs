@@ -7,7 +7,7 @@ mod fast;
 fast::cases!(dma:
     no_unit translation_off scattered_pages blocked_read blocked_write blocked_half_way permissions
     nowhere_to_look reserved_bits pass_through superpages high_memory beyond_the_width two_devices
-    bus_master_off requester_behind_a_port functions_of_a_device
+    bus_master_off requester_behind_a_port behind_a_bridge functions_of_a_device
 );
 
 fast::cases!(invalidation:

@@ -5,7 +5,7 @@
 mod fast;
 
 fast::cases!(interrupts:
-    without_remapping remapped remapped_with_short_destinations subhandle wrong_source source_by_bus
+    without_remapping remapped remapped_with_short_destinations subhandle wrong_source behind_a_bridge source_by_bus
     compatibility_blocked compatibility_allowed compatibility_never_with_long_destinations
     bad_entries entry_changes no_old_ways sent_by_dma nothing_else_arrives table_address_in_halves
 );
