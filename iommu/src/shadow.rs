@@ -15,6 +15,7 @@ mod group;
 mod member;
 mod operation;
 mod part;
+mod peers;
 mod regime;
 mod report;
 mod space;
@@ -36,6 +37,7 @@ use crate::{AssignedFunction, Capabilities, GuestAddress, HostDma, TableMemory};
 
 use assignments::Assignments;
 use group::{GroupId, Keeper, MemberId};
+use peers::Peers;
 use report::{Log, Told};
 
 pub use attachment::Attachment;
@@ -113,6 +115,27 @@ impl<M: TableMemory + 'static> Shadow<M> {
         faults
     }
 
+    /// From now on guest addresses in `target` lead to a BAR that the host lets functions reach.
+    pub(crate) fn add_peer(&self, target: &Range<u64>) {
+        let told = {
+            let mut assignments = lock(&self.0.assignments);
+            lock(&self.0.tables.peers).add(target);
+            assignments.target_appeared(target, &self.0.tables)
+        };
+        self.0.keep(told);
+    }
+
+    /// Guest addresses in `target` lead nowhere any more, and the host maps nothing to there from now on. On
+    /// return nothing reaches what was there.
+    pub(crate) fn remove_peer(&self, target: &Range<u64>) {
+        let told = {
+            let mut assignments = lock(&self.0.assignments);
+            lock(&self.0.tables.peers).remove(target);
+            assignments.target_disappeared(target, &self.0.tables)
+        };
+        self.0.keep(told);
+    }
+
     /// What has been asked of the host for all groups that there are and were.
     pub(crate) fn statistics(&self) -> Statistics {
         lock(&self.0.assignments).total()
@@ -162,18 +185,29 @@ struct Tables<M> {
     memory: Arc<M>,
     view: Mutex<View>,
     protected: Arc<ProtectedRegions>,
+    peers: Mutex<Peers>,
 }
 
 impl<M> Tables<M> {
     /// Tables that nothing is translated by, as after power-on.
     fn new(memory: Arc<M>, capabilities: Capabilities, protected: Arc<ProtectedRegions>) -> Self {
         let view = View { translating: false, root: RootPointer::default(), capabilities };
-        Self { memory, view: Mutex::new(view), protected }
+        Self { memory, view: Mutex::new(view), protected, peers: Mutex::default() }
     }
 
     /// What of guest memory no address reaches that is not translated.
     fn protected(&self) -> [Range<u64>; 2] {
         self.protected.ranges()
+    }
+
+    /// The BARs of other functions, each address for itself.
+    fn peers(&self) -> Vec<Extent> {
+        lock(&self.peers).identity()
+    }
+
+    /// How many bytes there are of them.
+    fn peer_bytes(&self) -> u64 {
+        lock(&self.peers).bytes()
     }
 
     fn memory(&self) -> &M {

@@ -311,6 +311,19 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.shadow.attach(function, group)
     }
 
+    /// From now on `length` bytes of guest addresses from `start` on lead to a BAR of an assigned function, which
+    /// the host lets others reach: peer to peer. They are where tables lead to them, and where addresses are not
+    /// translated. What tables have asked for there before is asked for again.
+    pub fn add_peer(&self, start: GuestAddress, length: u64) {
+        self.shadow.add_peer(&(start.0..start.0.saturating_add(length)));
+    }
+
+    /// What [`Self::add_peer`] has named is there no more, and the host's [`HostMapper`](crate::HostMapper)s
+    /// refuse it by now. On return no function reaches it.
+    pub fn remove_peer(&self, start: GuestAddress, length: u64) {
+        self.shadow.remove_peer(&(start.0..start.0.saturating_add(length)));
+    }
+
     /// What has been asked of the host for all groups that there are and were, and what it holds now.
     pub fn shadow_statistics(&self) -> Statistics {
         self.shadow.statistics()

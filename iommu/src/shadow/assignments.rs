@@ -140,6 +140,32 @@ impl Assignments {
         }
     }
 
+    /// Guest addresses that led nowhere lead somewhere: what was refused for that is asked for again.
+    pub(super) fn target_appeared(&mut self, target: &Range<u64>, tables: &Tables<impl TableMemory>) -> Told {
+        self.for_each_space(|space, report| space.target_appeared(target, tables, report))
+    }
+
+    /// Guest addresses lead nowhere any more: no space keeps a mapping of them.
+    pub(super) fn target_disappeared(
+        &mut self,
+        target: &Range<u64>,
+        tables: &Tables<impl TableMemory>,
+    ) -> Told {
+        self.for_each_space(|space, report| space.target_disappeared(target, tables, report))
+    }
+
+    fn for_each_space(&mut self, mut work: impl FnMut(&mut AddressSpace, &mut Report)) -> Told {
+        let mut operation = Operation::default();
+        for key in self.spaces.keys() {
+            if let Some(space) = self.spaces.get_mut(key) {
+                let mut report = Report::default();
+                work(space, &mut report);
+                operation.add(Whom::Space(key), report);
+            }
+        }
+        self.address(operation)
+    }
+
     /// What of a space invalidations name.
     fn scope(&self, key: SpaceKey, batch: &[Invalidation]) -> Scope {
         let content = self.spaces.get(key).and_then(AddressSpace::content);

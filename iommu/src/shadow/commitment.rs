@@ -64,15 +64,20 @@ pub(super) struct Commitment {
 }
 
 impl Commitment {
-    /// Nothing, by way of a mapper that maps nothing yet. There are `ram` bytes of guest memory.
-    pub(super) fn new(mapper: Box<dyn HostMapper>, ram: u64) -> Self {
+    /// Nothing, by way of a mapper that maps nothing yet, and no leave to map anything.
+    pub(super) fn new(mapper: Box<dyn HostMapper>) -> Self {
         Self {
             mapper,
             present: Extents::default(),
             refused: Extents::default(),
-            most_bytes: ram.saturating_mul(MOST_TIMES_OVER),
+            most_bytes: 0,
             numbers: Statistics { spaces: 1, ..Statistics::default() },
         }
+    }
+
+    /// Lets as much be mapped as `memory` bytes are worth.
+    pub(super) fn allow(&mut self, memory: u64) {
+        self.most_bytes = memory.saturating_mul(MOST_TIMES_OVER);
     }
 
     /// What has been asked of the host so far.
@@ -88,6 +93,27 @@ impl Commitment {
     /// What should be mapped and was refused.
     pub(super) const fn refused(&self) -> &Extents {
         &self.refused
+    }
+
+    /// Whether that is all of it, and not only as much as is remembered.
+    pub(super) fn knows_all_refusals(&self) -> bool {
+        self.refused.len() < REFUSED_LIMIT
+    }
+
+    /// Takes mappings of those there are away, sorted; of what leads into `target` as if the host had refused it.
+    pub(super) fn withdraw(
+        &mut self,
+        extents: &[Extent],
+        target: &Range<u64>,
+        report: &mut Report,
+    ) -> Result<(), Lost> {
+        for adjacent in extents.chunk_by(|extent, next| extent.end() == next.start()) {
+            self.unmap(adjacent, report)?;
+            for part in adjacent.iter().filter_map(|extent| extent.clipped(&extent.leading_into(target))) {
+                self.remember(&part);
+            }
+        }
+        Ok(())
     }
 
     /// Makes `areas` hold what is `wanted`, and nothing else: first everything that is in the way goes, then
@@ -109,6 +135,12 @@ impl Commitment {
 
         let missing = unmatched(wanted, &self.present);
         let refused_before = self.refused.take_overlapping(areas);
+        let rest = areas.iter().fold(refused_before.iter().copied().collect::<Vec<_>>(), |rest, area| {
+            rest.iter().flat_map(|extent| extent.around(area)).collect()
+        });
+        for extent in &rest {
+            self.remember(extent);
+        }
         let mut full = false;
         for run in missing.chunk_by(|leaf, next| grouping.joins(leaf, next, &stale)) {
             if full {

@@ -80,7 +80,7 @@ impl Extent {
     }
 
     /// The device addresses that lead into `target`, a range of guest addresses.
-    fn leading_into(&self, target: &Range<u64>) -> Range<u64> {
+    pub(super) fn leading_into(&self, target: &Range<u64>) -> Range<u64> {
         let guest_end = self.guest.0.saturating_add(self.length);
         let back = |guest: u64| self.start() + (guest.clamp(self.guest.0, guest_end) - self.guest.0);
         back(target.start)..back(target.end)
@@ -136,6 +136,11 @@ impl Extents {
             self.0.remove(start);
         }
         Self(taken)
+    }
+
+    /// Those by which some address leads into `target`, a range of guest addresses, lowest first.
+    pub(super) fn leading_into(&self, target: &Range<u64>) -> Vec<Extent> {
+        self.iter().filter(|extent| !extent.leading_into(target).is_empty()).copied().collect()
     }
 
     /// Those that have an address in `range`, lowest first.

@@ -86,18 +86,26 @@ pub(super) struct Hearer {
 pub(super) struct Report {
     faults: Vec<(Iova, Access, Lack)>,
     events: Vec<Event>,
+    /// What the guest is not told of if it cannot be mapped.
+    excused: Vec<Extent>,
     detailed: bool,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { faults: Vec::new(), events: Vec::new(), detailed: tracing::enabled!(Level::TRACE) }
+        let detailed = tracing::enabled!(Level::TRACE);
+        Self { faults: Vec::new(), events: Vec::new(), excused: Vec::new(), detailed }
     }
 }
 
 impl Report {
     pub(super) fn is_empty(&self) -> bool {
         self.faults.is_empty() && self.events.is_empty()
+    }
+
+    /// That one of these cannot be mapped is no fault from here on.
+    pub(super) fn excuse(&mut self, extents: Vec<Extent>) {
+        self.excused = extents;
     }
 
     pub(super) fn mapped(&mut self, extent: &Extent) {
@@ -120,6 +128,9 @@ impl Report {
 
     /// The host has refused a mapping before, and someone comes who has not been told.
     pub(super) fn lacking(&mut self, extent: &Extent) {
+        if self.excused.iter().any(|excused| excused.range().contains(&extent.start())) {
+            return;
+        }
         let reads = extent.permissions.contains(Permissions::READ);
         self.fault(extent.iova, if reads { Access::Read } else { Access::Write }, Lack::Mapping);
     }

@@ -23,7 +23,7 @@ pub(super) struct AddressSpace {
     /// What it follows; none if nothing is to be reached.
     content: Option<Content>,
     commitment: Commitment,
-    /// Guest memory, each address for itself.
+    /// Guest RAM, each address for itself.
     identity: Vec<Extent>,
     /// Where following the tables was last cut short by a limit.
     cut_short: Option<Iova>,
@@ -45,8 +45,7 @@ pub(super) fn identity(ram: Vec<(GuestAddress, u64)>) -> Vec<Extent> {
 impl AddressSpace {
     /// A space in which nothing is reached, over guest memory as [`identity`] gave it.
     pub(super) fn new(mapper: Box<dyn HostMapper>, identity: Vec<Extent>) -> Self {
-        let ram = identity.iter().map(|part| part.length).sum();
-        Self { content: None, commitment: Commitment::new(mapper, ram), identity, cut_short: None }
+        Self { content: None, commitment: Commitment::new(mapper), identity, cut_short: None }
     }
 
     pub(super) const fn content(&self) -> Option<Content> {
@@ -81,6 +80,11 @@ impl AddressSpace {
     pub(super) fn resync(&mut self, tables: &Tables<impl TableMemory>, report: &mut Report) {
         let (wanted, cut_short) = wanted(self.content, &self.identity, tables);
         self.note_limit(cut_short, report);
+        self.commitment.allow(self.ram().saturating_add(tables.peer_bytes()));
+        if self.content == Some(Content::Identity) {
+            // The guest did not ask for these, so it is no fault of its tables if the host cannot map them.
+            report.excuse(tables.peers());
+        }
         let mut attempt = || self.commitment.bring_in_line(&[EVERYWHERE], &wanted, &Grouping::Leaves, report);
         if attempt().is_err() {
             // Nothing is mapped now, so this time nothing can be lost.
@@ -121,6 +125,49 @@ impl AddressSpace {
         }
     }
 
+    /// Asks again for what was refused because `target` led nowhere.
+    pub(super) fn target_appeared(
+        &mut self,
+        target: &Range<u64>,
+        tables: &Tables<impl TableMemory>,
+        report: &mut Report,
+    ) {
+        match self.content {
+            None | Some(Content::FirstStage(_)) => {}
+            Some(Content::Table(..)) if self.commitment.knows_all_refusals() => {
+                self.commitment.allow(self.ram().saturating_add(tables.peer_bytes()));
+                let refused = self.commitment.refused().leading_into(target);
+                let ranges: Vec<_> = refused.iter().map(Extent::range).collect();
+                self.resync_pages(&ranges, tables, report);
+            }
+            Some(Content::Table(..) | Content::Identity) => self.resync(tables, report),
+        }
+    }
+
+    /// Takes away what leads into `target`. It stays refused, until the target appears again or the guest's tables
+    /// say something else.
+    pub(super) fn target_disappeared(
+        &mut self,
+        target: &Range<u64>,
+        tables: &Tables<impl TableMemory>,
+        report: &mut Report,
+    ) {
+        let gone = self.commitment.present().leading_into(target);
+        if self.commitment.withdraw(&gone, target, report).is_err() {
+            return self.resync(tables, report);
+        }
+        // One mapping may have stood for pages of which others lead elsewhere.
+        let rests = gone.iter().flat_map(|extent| extent.around(&extent.leading_into(target)));
+        let ranges: Vec<_> = rests.map(|rest| rest.range()).collect();
+        if !ranges.is_empty() {
+            self.resync_pages(&ranges, tables, report);
+        }
+    }
+
+    fn ram(&self) -> u64 {
+        self.identity.iter().map(|part| part.length).sum()
+    }
+
     /// Takes every mapping away.
     pub(super) fn clear(&mut self, report: &mut Report) {
         self.commitment.clear(report);
@@ -146,7 +193,11 @@ pub(super) fn wanted(
 ) -> (Vec<Extent>, Option<Iova>) {
     match content {
         None | Some(Content::FirstStage(_)) => (Vec::new(), None),
-        Some(Content::Identity) => (unprotected(identity, tables), None),
+        Some(Content::Identity) => {
+            let mut all = [identity, &tables.peers()].concat();
+            all.sort_unstable_by_key(Extent::start);
+            (unprotected(all, tables), None)
+        }
         Some(Content::Table(table, _)) => {
             let mut reader = Reader::new(table, tables);
             (reader.leaves(&EVERYWHERE), reader.cut_short())
@@ -154,10 +205,10 @@ pub(super) fn wanted(
     }
 }
 
-/// Guest memory but for what is protected from addresses that nothing translates.
-fn unprotected(identity: &[Extent], tables: &Tables<impl TableMemory>) -> Vec<Extent> {
+/// `all` but for what is protected from addresses that nothing translates.
+fn unprotected(all: Vec<Extent>, tables: &Tables<impl TableMemory>) -> Vec<Extent> {
     tables
         .protected()
         .iter()
-        .fold(identity.to_vec(), |parts, hole| parts.iter().flat_map(|part| part.around(hole)).collect())
+        .fold(all, |parts, hole| parts.iter().flat_map(|part| part.around(hole)).collect())
 }

@@ -13,6 +13,7 @@ mod flushes;
 mod groups;
 mod limits;
 mod nested;
+mod peers;
 mod property;
 mod regime_property;
 mod regimes;

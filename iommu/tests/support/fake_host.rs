@@ -42,6 +42,16 @@ impl FakeHost {
         (Self { world }, dma)
     }
 
+    /// Lets it map these guest addresses, too.
+    pub fn show(&self, memory: Range<u64>) {
+        self.world.show(memory);
+    }
+
+    /// Lets it map them no more; what is mapped stays so.
+    pub fn hide(&self, memory: &Range<u64>) {
+        self.world.hide(memory);
+    }
+
     pub fn set_limit(&self, limit: usize) {
         self.world.set_limit(limit);
     }

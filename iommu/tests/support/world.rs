@@ -110,6 +110,16 @@ impl World {
         Arc::new(self.clone())
     }
 
+    /// Lets it map these guest addresses, too.
+    pub fn show(&self, memory: Range<u64>) {
+        self.state().memory.push(memory);
+    }
+
+    /// Lets it map them no more; what is mapped stays so.
+    pub fn hide(&self, memory: &Range<u64>) {
+        self.state().memory.retain(|shown| shown != memory);
+    }
+
     fn add_group(&self, space: Option<SpaceId>) -> usize {
         let mut state = self.state();
         state.reach.groups.push(space);
