@@ -4,6 +4,7 @@ mod bare;
 mod boot;
 mod calls;
 mod counters;
+mod iommufd;
 mod kexec;
 mod l3;
 mod limits;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Session> {
         refusals::session(),
         limits::session(),
         l3::session(),
+        iommufd::session(),
     ]
 }
 

@@ -9,8 +9,10 @@ use tests::{scenarios, skip};
 /// Runs a session and reports what failed in it.
 fn session(name: &str) {
     let session = scenarios::named(name).expect("the session exists");
-    let there =
-        |until| Parts::open().expect("the cache can be used").await_kernel(session.guest_kernel, until);
+    let there = |until| {
+        let parts = Parts::open().expect("the cache can be used");
+        [session.kernel, session.guest_kernel].into_iter().all(|kernel| parts.await_kernel(kernel, until))
+    };
     if !patience::until().is_none_or(there) {
         return skip::skip(name, "its kernel is still being built; it is there for the next run");
     }

@@ -9,7 +9,8 @@ use clap::Args;
 use serde::Deserialize;
 
 pub use parse::{
-    DeviceKind, DeviceSpec, HostFunction, IommuChoice, ModuleSpec, Placement, RmrrSpec, Size, VfioSpec,
+    DeviceKind, DeviceSpec, HostDmaChoice, HostFunction, IommuChoice, ModuleSpec, PassedDescriptor,
+    Placement, RmrrSpec, Size, VfioSource, VfioSpec,
 };
 pub use unit::{FeatureChanges, ProfileChoice, UnitSpec, profile_name};
 
@@ -48,10 +49,20 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     pub hugepages: Option<Size>,
 
-    /// Assign a host PCI function bound to vfio-pci, behind its own root port, or at addr= on the root bus,
-    /// or behind the PCIe-to-PCI bridge of number N; may be repeated
-    #[arg(long, value_name = "0000:BB:DD.F[,addr=DD.F|,bridge=N]")]
+    /// Assign a host PCI function bound to vfio-pci, or one whose open character device
+    /// (/dev/vfio/devices/vfioN) is passed in, behind its own root port, or at addr= on the root bus, or
+    /// behind the PCIe-to-PCI bridge of number N; may be repeated
+    #[arg(long, value_name = "0000:BB:DD.F|fd=N[,addr=DD.F|,bridge=N]")]
     pub vfio: Vec<VfioSpec>,
+
+    /// What carries out the DMA of assigned functions on the host: `iommufd`, `type1`, or the first of them
+    /// that the host has and the user may open, `auto` [default: auto]
+    #[arg(long, value_name = "KIND")]
+    pub host_dma: Option<HostDmaChoice>,
+
+    /// Use the open /dev/iommu that is passed in
+    #[arg(long, value_name = "fd=N")]
+    pub iommufd: Option<PassedDescriptor>,
 
     /// Emulated device: `edu[,dma-mask=N]`, `probe` or `virtio-blk,path=FILE[,readonly=on]`, on the root
     /// bus, there at `,addr=DD.F`, behind a root port with `,port=on`, or behind the PCIe-to-PCI bridge of
@@ -115,6 +126,10 @@ pub struct Config {
     pub pages: PageSize,
     /// Assigned functions.
     pub vfio: Vec<VfioSpec>,
+    /// What carries out their DMA.
+    pub host_dma: HostDmaChoice,
+    /// An iommufd that was passed in.
+    pub iommufd: Option<i32>,
     /// Emulated functions.
     pub devices: Vec<DeviceSpec>,
     /// Whether there is a remapping unit.
@@ -195,6 +210,8 @@ impl Options {
             memory: self.memory.or(file.memory),
             hugepages: self.hugepages.or(file.hugepages),
             vfio: join(file.vfio, self.vfio),
+            host_dma: self.host_dma.or(file.host_dma),
+            iommufd: self.iommufd.or(file.iommufd),
             devices: join(file.devices, self.devices),
             iommu: self.iommu.or(file.iommu),
             iommu_profile: self.iommu_profile.or(file.iommu_profile),
@@ -244,6 +261,13 @@ impl Options {
                     .into(),
             );
         }
+        let host_dma = self.host_dma.unwrap_or_default();
+        let passed = |spec: &VfioSpec| matches!(spec.source, VfioSource::Descriptor(_));
+        if host_dma == HostDmaChoice::Type1 && (self.iommufd.is_some() || self.vfio.iter().any(passed)) {
+            return invalid(
+                "Descriptors are passed in for iommufd only: drop --host-dma type1, or fd=".into(),
+            );
+        }
         let ioapic_id = match self.ioapic_id.as_deref() {
             None => pci::Bdf::new(0xF0, 0x1F, 0),
             Some(text) => match parse::guest_function(text) {
@@ -265,6 +289,8 @@ impl Options {
             memory,
             pages,
             vfio: self.vfio,
+            host_dma,
+            iommufd: self.iommufd.map(|passed| passed.0),
             devices: self.devices,
             iommu,
             unit,

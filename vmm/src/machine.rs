@@ -33,6 +33,7 @@ use host::FromHost;
 use crate::bus::Bus;
 use crate::config::{Config, IommuChoice, ModuleSpec};
 use crate::event_loop::EventLoop;
+use crate::host_dma::Passed;
 use crate::interrupts::{KvmChip, KvmMsi, RouteTable};
 use crate::kvm::cpuid::{self, Topology};
 use crate::kvm::slots::Slots;
@@ -67,6 +68,8 @@ struct Parts {
 
 /// Builds the machine that `config` describes. Nothing of the guest has run when it fails.
 pub fn build(config: &Config) -> Result<Machine, BuildError> {
+    // Before anything is opened: what the user names by number is then not the program's own.
+    let passed = Passed::take(config)?;
     let vm = Vm::new()?;
     let memory = memory::allocate(config.memory, config.pages)?;
     let slots = Arc::new(Slots::new(vm.fd.clone(), &memory)?);
@@ -74,7 +77,7 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     let ender = event_loop.ender().map_err(BuildError::at("wait for events"))?;
     let power = Arc::new(PowerSwitch::new(ender));
 
-    let host = FromHost::take(config, &vm.fd, &memory)?;
+    let host = FromHost::take(config, passed, &vm.fd, &memory)?;
     let address_bits = vm.address_bits();
     let remapping = match config.iommu {
         IommuChoice::Off => Remapping::Absent,

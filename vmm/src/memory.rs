@@ -110,6 +110,11 @@ pub fn regions(memory: &GuestRam) -> Vec<(GuestAddress, u64)> {
     memory.iter().map(|region| (region.start_addr(), region.len())).collect()
 }
 
+/// How much guest RAM there is, in bytes.
+pub fn size(memory: &GuestRam) -> u64 {
+    memory.iter().map(GuestMemoryRegion::len).sum()
+}
+
 /// Maps a part of `file` at an address that is a multiple of `alignment`.
 ///
 /// Guest regions start at multiples of 1 GiB, so an aligned host address is a congruent one.

@@ -18,7 +18,18 @@ macro_rules! from_string {
         }
     )*};
 }
-from_string!(Size, ModuleSpec, VfioSpec, DeviceSpec, RmrrSpec, IommuChoice, ProfileChoice, FeatureChanges);
+from_string!(
+    Size,
+    ModuleSpec,
+    VfioSpec,
+    DeviceSpec,
+    RmrrSpec,
+    IommuChoice,
+    ProfileChoice,
+    FeatureChanges,
+    HostDmaChoice,
+    PassedDescriptor
+);
 
 /// A number of bytes: `512M`, `0x1000`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -104,12 +115,83 @@ impl FromStr for ModuleSpec {
     }
 }
 
+/// How a host function is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VfioSource {
+    /// By its address.
+    Address(HostFunction),
+    /// By a descriptor of its character device, which the program was started with.
+    Descriptor(i32),
+}
+
+impl std::fmt::Display for VfioSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Descriptor(number) => write!(f, "fd={number}"),
+        }
+    }
+}
+
+impl FromStr for VfioSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("fd=") {
+            Some(_) => Ok(Self::Descriptor(text.parse::<PassedDescriptor>()?.0)),
+            None => text.parse().map(Self::Address),
+        }
+    }
+}
+
+/// A descriptor that the program was started with: `fd=6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct PassedDescriptor(pub i32);
+
+impl FromStr for PassedDescriptor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_prefix("fd=").and_then(|digits| digits.parse().ok());
+        number.filter(|number| *number > 2).map(Self).ok_or_else(|| {
+            format!("`{text}` is not a descriptor that can be passed in: write something like fd=3")
+        })
+    }
+}
+
+/// Which part of the host's kernel carries out the DMA of assigned functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum HostDmaChoice {
+    /// The newer one, where the host has it.
+    #[default]
+    Auto,
+    /// iommufd.
+    Iommufd,
+    /// VFIO's containers.
+    Type1,
+}
+
+impl FromStr for HostDmaChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "iommufd" => Ok(Self::Iommufd),
+            "type1" => Ok(Self::Type1),
+            _ => Err(format!("There is no way of DMA `{text}`: --host-dma takes auto, iommufd or type1")),
+        }
+    }
+}
+
 /// A host function to assign.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct VfioSpec {
     /// The function.
-    pub host: HostFunction,
+    pub source: VfioSource,
     /// Where the guest sees it.
     pub placement: Placement,
 }
@@ -118,11 +200,11 @@ impl FromStr for VfioSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, rest) = text.split_once(',').unwrap_or((text, ""));
+        let (source, rest) = text.split_once(',').unwrap_or((text, ""));
         let mut keys = Keys::parse(rest, text)?;
         let placement = keys.placement(Placement::Port)?;
         keys.finish(text)?;
-        Ok(Self { host: host.parse()?, placement })
+        Ok(Self { source: source.parse()?, placement })
     }
 }
 

@@ -78,6 +78,8 @@ fn every_flag_is_a_toml_key_and_flags_win_over_the_file() {
         memory = "1G"
         vfio = ["0000:03:00.0"]
         device = ["edu"]
+        host-dma = "iommufd"
+        iommufd = "fd=6"
         iommu-profile = "second-stage"
         iommu-features = "+posted-interrupts"
         "#,
@@ -87,6 +89,7 @@ fn every_flag_is_a_toml_key_and_flags_win_over_the_file() {
     let config = flags.over(file).check().unwrap();
     assert_eq!((config.cpus, config.memory), (4, 1 << 30));
     assert_eq!((config.vfio.len(), config.devices.len()), (1, 2));
+    assert_eq!((config.host_dma, config.iommufd), (HostDmaChoice::Iommufd, Some(6)));
     assert_eq!(config.unit.profile, parse("second-stage"));
     assert_eq!(config.unit.features, parse("+posted-interrupts"));
 }
@@ -100,15 +103,34 @@ fn a_key_that_does_not_exist_is_an_error() {
 fn what_cannot_be_is_refused_with_one_sentence() {
     let kernel = Some("k".into());
     let base = || Options { kernel: kernel.clone(), ..Options::default() };
-    let cases: [(Options, &str); 5] = [
+    let passed = vec![parse("fd=7,addr=04.0")];
+    let cases: [(Options, &str); 7] = [
         (Options::default(), "--kernel"),
         (Options { cpus: Some(65), ..base() }, "1 to 64"),
         (Options { memory: Some(Size(1 << 20)), ..base() }, "too small"),
         (Options { iommu_width: Some(40), ..base() }, "39, 48 or 57"),
         (Options { ioapic_id: Some("00:00.0".into()), ..base() }, "must not be"),
+        (Options { vfio: passed, host_dma: Some(HostDmaChoice::Type1), ..base() }, "drop --host-dma type1"),
+        (
+            Options { iommufd: Some(PassedDescriptor(6)), host_dma: Some(HostDmaChoice::Type1), ..base() },
+            "drop --host-dma type1",
+        ),
     ];
     for (options, hint) in cases {
         let error = options.check().unwrap_err().to_string();
         assert!(error.contains(hint) && !error.contains('\n'), "{error}");
     }
+}
+
+#[test]
+fn functions_are_named_by_address_or_by_descriptor() {
+    let spec: VfioSpec = parse("fd=7,addr=04.0");
+    assert_eq!((spec.source, spec.placement), (VfioSource::Descriptor(7), Placement::Root(Some((4, 0)))));
+    assert_eq!(spec.source.to_string(), "fd=7");
+    let spec: VfioSpec = parse("0000:03:00.0");
+    assert_eq!(spec.source.to_string(), "0000:03:00.0");
+    for wrong in ["fd=", "fd=2", "fd=-1", "fd=x", "fd=7,port=maybe"] {
+        assert!(wrong.parse::<VfioSpec>().is_err(), "{wrong}");
+    }
+    assert!("warp".parse::<HostDmaChoice>().unwrap_err().contains("auto, iommufd or type1"));
 }

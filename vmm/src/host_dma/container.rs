@@ -5,16 +5,16 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use devices::vfio::info;
-use iommu::GuestAddress;
 use vfio_bindings::bindings::vfio::{
-    VFIO_BASE, VFIO_DMA_CC_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_IOMMU_INFO_CAPS,
-    VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE,
-    vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap,
+    VFIO_BASE, VFIO_DMA_CC_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_DMA_UNMAP_FLAG_ALL,
+    VFIO_IOMMU_INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE,
+    VFIO_UNMAP_ALL, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap,
 };
 use vfio_ioctls::{VfioContainer, VfioError};
 use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val};
 use vmm_sys_util::ioctl_io_nr;
 
+use super::ranges::Ranges;
 use super::type1::DmaPort;
 use super::{HostError, KvmVfio};
 
@@ -29,8 +29,7 @@ pub struct Container(pub(super) Arc<VfioContainer>);
 /// What a container can map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ContainerInfo {
-    /// First and last address of each usable range, ascending; none if the kernel does not tell.
-    pub(super) ranges: Vec<(u64, u64)>,
+    pub(super) ranges: Ranges,
     /// How many more mappings there may be, if the kernel tells.
     pub(super) free_mappings: Option<u32>,
 }
@@ -55,51 +54,16 @@ impl Container {
         self.info().ok()?.free_mappings
     }
 
-    /// Bits of address that the host translates: 48 means addresses up to 2^48 - 1.
-    pub fn width(&self) -> Result<u8, HostError> {
+    /// The addresses that can be mapped.
+    pub(super) fn ranges(&self) -> Result<Ranges, HostError> {
         let info = self.info().map_err(HostError::step("describe its IOMMU"))?;
-        Ok(info.width())
+        Ok(info.ranges)
     }
 
     /// Whether the host makes all DMA see the processors' caches, whatever a device asks for.
     pub fn is_coherent(&self) -> bool {
         // SAFETY: the argument is a number, not a pointer.
         unsafe { ioctl_with_val(&*self.0, VFIO_CHECK_EXTENSION(), VFIO_DMA_CC_IOMMU.into()) == 1 }
-    }
-
-    /// Checks that the host can follow a guest's unit of `width` bits over this RAM.
-    pub fn check(&self, width: u8, ram: &[(GuestAddress, u64)]) -> Result<(), HostError> {
-        let info = self.info().map_err(HostError::step("describe its IOMMU"))?;
-        info.check(width, ram)
-    }
-}
-
-impl ContainerInfo {
-    fn width(&self) -> u8 {
-        self.ranges.last().map_or(64, |&(_, last)| (64 - last.leading_zeros()) as u8)
-    }
-
-    fn check(&self, width: u8, ram: &[(GuestAddress, u64)]) -> Result<(), HostError> {
-        let host = self.width();
-        if host < width {
-            return Err(match host {
-                0..39 => HostError::TooNarrow(host),
-                39..48 => HostError::Width { host, guest: width, host_choice: 39 },
-                _ => HostError::Width { host, guest: width, host_choice: 48 },
-            });
-        }
-        for &(start, length) in ram {
-            let (first, last) = (start.0, start.0.saturating_add(length.saturating_sub(1)));
-            if !self.covers(first, last) {
-                return Err(HostError::RamUnusable { start: first, end: last });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the kernel maps all of these addresses, as far as it tells.
-    pub(super) fn covers(&self, first: u64, last: u64) -> bool {
-        self.ranges.is_empty() || self.ranges.iter().any(|&(from, to)| from <= first && last <= to)
     }
 }
 
@@ -118,7 +82,7 @@ fn parse_info(answer: &[u8]) -> ContainerInfo {
         .unwrap_or_default();
     let free_mappings = info::capability(answer, first, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL as u16)
         .map(|content| info::word(content, 0));
-    ContainerInfo { ranges, free_mappings }
+    ContainerInfo { ranges: Ranges(ranges), free_mappings }
 }
 
 /// What VFIO's refusal of a container means.
@@ -183,8 +147,25 @@ impl DmaPort for Container {
         }
     }
 
+    fn unmap_all(&self) -> io::Result<bool> {
+        // SAFETY: the argument is a number, not a pointer.
+        if unsafe { ioctl_with_val(&*self.0, VFIO_CHECK_EXTENSION(), VFIO_UNMAP_ALL.into()) } != 1 {
+            return Ok(false);
+        }
+        let mut argument = vfio_iommu_type1_dma_unmap {
+            argsz: size_of::<vfio_iommu_type1_dma_unmap>() as u32,
+            flags: VFIO_DMA_UNMAP_FLAG_ALL,
+            ..Default::default()
+        };
+        // SAFETY: as above.
+        match unsafe { ioctl_with_mut_ref(&*self.0, VFIO_IOMMU_UNMAP_DMA(), &mut argument) } {
+            0 => Ok(true),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     fn usable(&self, first: u64, last: u64) -> bool {
-        self.info().is_ok_and(|info| info.covers(first, last))
+        self.info().is_ok_and(|info| info.ranges.covers(first, last))
     }
 }
 

@@ -22,12 +22,12 @@ ioctl_io_nr!(VFIO_GROUP_SET_CONTAINER, VFIO_TYPE.into(), VFIO_BASE + 4);
 /// The fields are dropped in this order. When [`VfioDevice`] goes, it closes its descriptor and then looks its
 /// group up in sysfs, which panics if the host has removed the function by then. It cannot while another
 /// descriptor is open, so one is. For the same reason the group stays in its container, and leaves with it.
-pub struct Device {
+pub(super) struct GroupedDevice {
     _device: VfioDevice,
     file: File,
 }
 
-impl Device {
+impl GroupedDevice {
     /// Takes the function that was `found`, and puts its group into `container` unless it is there.
     pub(super) fn open(sysfs: &Path, found: &Found, container: &Container) -> Result<Self, HostError> {
         let path = sysfs.join("bus/pci/devices").join(&found.address);
@@ -45,21 +45,21 @@ impl Device {
     }
 
     /// A descriptor of the function, for [`devices::vfio::VfioDevice`].
-    pub fn descriptor(&self) -> io::Result<File> {
+    pub(super) fn descriptor(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 }
 
-impl fmt::Debug for Device {
+impl fmt::Debug for GroupedDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Device").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("GroupedDevice").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
 /// Why the group cannot join the container. `vfio_ioctls` says only that it cannot, so this tries once more
 /// for the kernel's reason.
 fn join_again(found: &Found, container: &VfioContainer) -> HostError {
-    let group = File::options().read(true).write(true).open(group_path(found));
+    let group = File::options().read(true).write(true).open(found.group_path());
     let group = match group {
         Ok(group) => group,
         Err(source) => return group_error(source, found),
@@ -99,19 +99,13 @@ fn open_error(error: VfioError, found: &Found) -> HostError {
 
 /// What it means that a group's file cannot be opened.
 fn group_error(source: io::Error, found: &Found) -> HostError {
-    let path = group_path(found);
+    let path = found.group_path();
     match source.kind() {
         ErrorKind::NotFound => HostError::NoVfio { path },
         ErrorKind::PermissionDenied => HostError::NotPermitted { path },
-        ErrorKind::ResourceBusy => {
-            HostError::Busy { address: found.address.clone(), group: found.group, path }
-        }
+        ErrorKind::ResourceBusy => HostError::Busy { address: found.address.clone(), path },
         _ => HostError::Step { action: format!("open {path}"), source },
     }
-}
-
-fn group_path(found: &Found) -> String {
-    format!("/dev/vfio/{}", found.group)
 }
 
 /// What it means that a group cannot join a container.
@@ -125,12 +119,12 @@ fn join_error(source: io::Error, found: &Found) -> HostError {
 /// What it means that the kernel does not put a group behind its IOMMU.
 fn attach_error(source: io::Error) -> HostError {
     match source.raw_os_error() {
-        Some(libc::EPERM) => HostError::UnsafeInterrupts,
+        Some(libc::EPERM) => HostError::UnsafeInterrupts { module: "vfio_iommu_type1" },
         _ => HostError::Step { action: "put the device behind its IOMMU".into(), source },
     }
 }
 
-fn not_viable(found: &Found) -> HostError {
+pub(super) fn not_viable(found: &Found) -> HostError {
     let describe = |neighbour: &Neighbour| {
         format!("{} by {}", neighbour.address, neighbour.driver.as_deref().unwrap_or("nobody"))
     };
@@ -139,7 +133,11 @@ fn not_viable(found: &Found) -> HostError {
     if others.is_empty() {
         others = found.neighbours.iter().map(describe).collect();
     }
-    HostError::NotViable { address: found.address.clone(), group: found.group, others: others.join(", ") }
+    HostError::NotViable {
+        address: found.address.clone(),
+        group: found.group_name(),
+        others: others.join(", "),
+    }
 }
 
 #[cfg(test)]

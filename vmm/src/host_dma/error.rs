@@ -58,17 +58,66 @@ pub enum HostError {
         /// The file.
         path: String,
     },
-    /// The group is held by somebody.
-    #[error(
-        "{address} is in use by another program (IOMMU group {group}): end it first; `fuser -v {path}` names it"
-    )]
+    /// The function is held by somebody.
+    #[error("{address} is in use by another program: end it first; `fuser -v {path}` names it")]
     Busy {
         /// The function.
         address: String,
-        /// Its group.
-        group: u32,
-        /// The group's file.
+        /// The file that is open elsewhere: of its group, or its own.
         path: String,
+    },
+    /// The function went away while it was being opened.
+    #[error("{0} has just been taken from vfio-pci or from the machine: bind it again")]
+    Gone(String),
+    /// The kernel has no iommufd.
+    #[error(
+        "{path} does not exist, so the host's kernel has no iommufd: load it with `modprobe iommufd` as root, or use \
+         --host-dma type1"
+    )]
+    NoIommufd {
+        /// The file that is missing.
+        path: String,
+    },
+    /// The kernel gives functions to no iommufd.
+    #[error(
+        "{0} has no character device, so it cannot be used with iommufd (the host's kernel lacks \
+         CONFIG_VFIO_DEVICE_CDEV): use --host-dma type1"
+    )]
+    NoCharacterDevice(String),
+    /// A descriptor that was passed in is none.
+    #[error(
+        "No descriptor {0} was passed in: open the file in the program that starts this one, without O_CLOEXEC, or in \
+         a shell with `{0}<>FILE`"
+    )]
+    NoDescriptor(i32),
+    /// A descriptor was named twice, or one of the first three was.
+    #[error(
+        "Descriptor {0} cannot be used for that: each descriptor is passed for one thing, and 0 to 2 for none"
+    )]
+    DescriptorTaken(i32),
+    /// What was passed in as an iommufd is something else.
+    #[error("The descriptor given to --iommufd is not one of iommufd: pass one of a newly opened /dev/iommu")]
+    NotIommufd,
+    /// What was passed in as a function is something else.
+    #[error(
+        "The descriptor of {0} is not one of a VFIO character device: pass one of a newly opened \
+         /dev/vfio/devices/vfioN"
+    )]
+    NotCharacterDevice(String),
+    /// What was passed in as a function is in use.
+    #[error(
+        "The descriptor of {0} is bound to an iommufd already, and cannot be bound again: pass one of a newly opened \
+         /dev/vfio/devices/vfioN"
+    )]
+    AlreadyBound(String),
+    /// Guest RAM could not be pinned.
+    #[error(
+        "The host did not pin guest memory: use a smaller --memory, or raise the limit on locked memory, which \
+         counts all programs of this user (`ulimit -l`)"
+    )]
+    Pin {
+        /// What the kernel said.
+        source: io::Error,
     },
     /// Others in the group are in the host's use.
     #[error(
@@ -79,31 +128,21 @@ pub enum HostError {
         /// The function.
         address: String,
         /// Its group.
-        group: u32,
+        group: String,
         /// The others and their drivers.
         others: String,
-    },
-    /// Two assigned functions that the host cannot tell apart.
-    #[error(
-        "{address} and {other} are in the same IOMMU group ({group}), and the host can give such devices only \
-         one address space where the guest's IOMMU may want two: assign one of them, or use --iommu off"
-    )]
-    SameGroup {
-        /// The function.
-        address: String,
-        /// The one already assigned.
-        other: String,
-        /// Their group.
-        group: u32,
     },
     /// The host's IOMMU lets a device write any interrupt.
     #[error(
         "The host does not remap interrupts, so a guest with an assigned device could forge the host's: switch \
          interrupt remapping on (intremap=on, or the firmware's x2APIC setting), or, to accept that, run \
-         `echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts` as root and give \
+         `echo 1 > /sys/module/{module}/parameters/allow_unsafe_interrupts` as root and give \
          --allow-unsafe-interrupts"
     )]
-    UnsafeInterrupts,
+    UnsafeInterrupts {
+        /// The kernel's module that has to be told.
+        module: &'static str,
+    },
     /// Guest RAM would not be pinned.
     #[error(
         "Assigned devices need {needed} MiB of locked memory ({spaces} x guest memory) and the limit is \

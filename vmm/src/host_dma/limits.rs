@@ -13,7 +13,7 @@ const CAP_IPC_LOCK: u32 = 14;
 ///
 /// Each container charges what it maps on its own, and a guest that passes a device through its unit
 /// untranslated has all its memory mapped there.
-pub fn check_locked_memory(spaces: u64, ram: u64) -> Result<(), HostError> {
+pub(super) fn check_locked_memory(spaces: u64, ram: u64) -> Result<(), HostError> {
     let limit = getrlimit(Resource::Memlock).current;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

@@ -1,7 +1,10 @@
 //! What sysfs says of a function: its driver, its group, the others in the group, the reserved regions.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+use rustix::fs::{major, minor};
 
 use super::HostError;
 
@@ -47,10 +50,48 @@ impl Neighbour {
 /// A function that VFIO can hand over, as far as sysfs tells.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
+    /// Its address, or another name where that is not to be found out.
     pub(super) address: String,
-    pub(super) group: u32,
+    /// Its group; none where that is not to be found out.
+    pub(super) group: Option<u32>,
     pub(super) neighbours: Vec<Neighbour>,
     pub(super) reserved: Vec<ReservedRegion>,
+}
+
+impl Found {
+    /// What is known of a function that was passed in as a descriptor: all that sysfs says, if it is there.
+    pub(super) fn of_descriptor(sysfs: &Path, file: &File, descriptor: i32) -> Result<Self, HostError> {
+        let unknown = Self {
+            address: format!("fd={descriptor}"),
+            group: None,
+            neighbours: Vec::new(),
+            reserved: Vec::new(),
+        };
+        let metadata =
+            file.metadata().map_err(HostError::step(format!("describe descriptor {descriptor}")))?;
+        if !metadata.file_type().is_char_device() {
+            return Err(HostError::NotCharacterDevice(unknown.address));
+        }
+        let device = metadata.rdev();
+        let link = sysfs.join(format!("dev/char/{}:{}/device", major(device), minor(device)));
+        match link_name(&link) {
+            // Others than VFIO's have such a link too, so what it names may be no PCI function.
+            Some(address) if sysfs.join("bus/pci/devices").join(&address).exists() => {
+                inspect(sysfs, &address)
+            }
+            _ => Ok(unknown),
+        }
+    }
+
+    /// The file of its group.
+    pub(super) fn group_path(&self) -> String {
+        format!("/dev/vfio/{}", self.group_name())
+    }
+
+    /// The number of its group, as people read it.
+    pub(super) fn group_name(&self) -> String {
+        self.group.map_or_else(|| "?".into(), |group| group.to_string())
+    }
 }
 
 /// Looks `address` up, below `sysfs` (`/sys`).
@@ -75,7 +116,8 @@ pub(super) fn inspect(sysfs: &Path, address: &str) -> Result<Found, HostError> {
             end: region.end,
         });
     }
-    Ok(Found { address: address.into(), group, neighbours: neighbours(sysfs, group, address), reserved })
+    let neighbours = neighbours(sysfs, group, address);
+    Ok(Found { address: address.into(), group: Some(group), neighbours, reserved })
 }
 
 /// Reads the reserved regions of an IOMMU group, below `sysfs` (`/sys`).

@@ -1,6 +1,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use iommu::GuestAddress;
+use vm_memory::GuestMemoryMmap;
+
 use super::*;
 
 /// A folder that looks like `/sys`, gone when dropped.
@@ -36,8 +39,22 @@ impl FakeHost {
         fs::write(self.root.join(format!("kernel/iommu_groups/{group}/reserved_regions")), lines).unwrap();
     }
 
-    fn host(&self, allow_unsafe_interrupts: bool) -> Host {
-        Host { sysfs: self.root.clone(), ..Host::new(Spaces::Each, allow_unsafe_interrupts, None) }
+    fn host(&self, allow_unsafe_interrupts: bool, choice: HostDmaChoice) -> Host {
+        let passed = Passed::default();
+        let wishes = Wishes { spaces: Spaces::Each, choice, allow_unsafe_interrupts, passed };
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x10_0000)]).unwrap();
+        let dev = self.root.join("dev");
+        Host { sysfs: self.root.clone(), dev, ..Host::new(wishes, Arc::new(memory), None) }
+    }
+
+    /// Gives a function a character device, and the host an iommufd.
+    fn add_character_device(&self, address: &str, name: &str) {
+        fs::create_dir_all(self.root.join("bus/pci/devices").join(address).join("vfio-dev").join(name))
+            .unwrap();
+        fs::create_dir_all(self.root.join("dev/vfio/devices")).unwrap();
+        for file in ["iommu", &format!("vfio/devices/{name}")] {
+            fs::write(self.root.join("dev").join(file), "").unwrap();
+        }
     }
 }
 
@@ -47,33 +64,106 @@ impl Drop for FakeHost {
     }
 }
 
+const FUNCTION: &str = "0000:03:00.0";
+
+fn source(address: &str) -> VfioSource {
+    address.parse().unwrap()
+}
+
 fn sentence(host: &mut Host, address: &str) -> String {
-    host.open(address).unwrap_err().to_string()
+    host.open(source(address)).map(|taken| taken.name).unwrap_err().to_string()
+}
+
+/// Whether iommufd would be used for the function, and what would be said about it.
+fn chosen(fake: &FakeHost, choice: HostDmaChoice, passed: bool) -> (bool, Option<String>) {
+    let mut host = fake.host(false, choice);
+    let found = sysfs::inspect(&fake.root, FUNCTION).unwrap();
+    (host.wants_iommufd(&found, passed), host.fallback())
 }
 
 #[test]
 fn a_host_that_does_not_remap_interrupts_is_refused_unless_the_user_agrees() {
     let fake = FakeHost::new("no-ir");
-    fake.add("0000:03:00.0", Some("vfio-pci"), Some(7));
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
     fs::write(fake.root.join("kernel/irq/24/chip_name"), "PCI-MSI\n").unwrap();
-    let text = sentence(&mut fake.host(false), "0000:03:00.0");
-    assert!(text.contains("--allow-unsafe-interrupts"), "{text}");
-    assert!(interrupts::check(&fake.root, true).is_ok());
+    let text = sentence(&mut fake.host(false, HostDmaChoice::Type1), FUNCTION);
+    assert!(
+        text.contains("--allow-unsafe-interrupts") && text.contains("module/vfio_iommu_type1/"),
+        "{text}"
+    );
+    assert!(interrupts::check(&fake.root, true, "iommufd").is_ok());
 }
 
 #[test]
-fn two_functions_of_one_group_are_refused_where_each_needs_its_own_address_space() {
+fn functions_of_one_group_are_in_it_together_until_the_last_is_given_back() {
     let fake = FakeHost::new("same-group");
-    fake.add("0000:03:00.0", Some("vfio-pci"), Some(7));
-    fake.add("0000:03:00.1", Some("vfio-pci"), Some(7));
-    let mut host = fake.host(false);
-    host.groups.insert(7, "0000:03:00.0".into());
-    let text = sentence(&mut host, "0000:03:00.1");
-    assert!(text.contains("0000:03:00.0") && text.contains("group (7)"), "{text}");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    let mut host = fake.host(false, HostDmaChoice::Iommufd);
+    let found = sysfs::inspect(&fake.root, FUNCTION).unwrap();
+    let members = || Arc::new(Members::new(Arc::new(Iommufd::of_nothing())));
+    let group = host.know(&found, Backing::Movable(members()));
+    assert!(Arc::ptr_eq(&host.groups[&Some(7)].upgrade().unwrap(), &group));
+    assert_eq!(host.containers(), 1);
+    drop(group);
+    assert_eq!(host.containers(), 0);
+}
+
+#[test]
+fn iommufd_is_used_where_host_and_device_have_it_and_the_user_may_open_both() {
+    let fake = FakeHost::new("choice");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    assert_eq!(chosen(&fake, HostDmaChoice::Auto, false), (false, None), "no such kernel");
+    fake.add_character_device(FUNCTION, "vfio3");
+    assert_eq!(chosen(&fake, HostDmaChoice::Auto, false), (true, None));
+    assert_eq!(chosen(&fake, HostDmaChoice::Type1, false), (false, None));
+    fs::remove_file(fake.root.join("dev/iommu")).unwrap();
+    assert_eq!(chosen(&fake, HostDmaChoice::Auto, false), (false, None), "no iommufd");
+    assert_eq!(chosen(&fake, HostDmaChoice::Iommufd, false), (true, None));
+    assert_eq!(chosen(&fake, HostDmaChoice::Auto, true), (true, None), "a descriptor was passed in");
+}
+
+#[test]
+fn a_device_that_may_not_be_opened_goes_by_a_container_and_the_user_hears_why() {
+    let fake = FakeHost::new("no-permission");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    fake.add_character_device(FUNCTION, "vfio3");
+    // Opening fails for root too.
+    let device = fake.root.join("dev/vfio/devices/vfio3");
+    fs::remove_file(&device).unwrap();
+    let (used, why) = chosen(&fake, HostDmaChoice::Auto, false);
+    let why = why.unwrap();
+    assert!(
+        !used && why.contains("dev/vfio/devices/vfio3 may not be opened") && why.contains("chown"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_host_without_iommufd_says_so_where_it_is_asked_for() {
+    let fake = FakeHost::new("no-iommufd");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    let text = sentence(&mut fake.host(false, HostDmaChoice::Iommufd), FUNCTION);
+    assert!(text.contains("dev/iommu does not exist") && text.contains("--host-dma type1"), "{text}");
+}
+
+#[test]
+fn a_file_of_another_kind_is_no_iommufd() {
+    let fake = FakeHost::new("not-iommufd");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    fake.add_character_device(FUNCTION, "vfio3");
+    let text = sentence(&mut fake.host(false, HostDmaChoice::Iommufd), FUNCTION);
+    assert!(text.contains("not one of iommufd") || text.contains("locked memory"), "{text}");
+}
+
+#[test]
+fn a_function_that_was_not_passed_in_is_said() {
+    let fake = FakeHost::new("not-passed");
+    let text = sentence(&mut fake.host(false, HostDmaChoice::Auto), "fd=77");
+    assert!(text.contains("No descriptor 77"), "{text}");
 }
 
 #[test]
 fn no_address_space_is_pinned_for_a_machine_without_assigned_functions() {
-    assert_eq!(Host::new(Spaces::Each, false, None).address_spaces(), 0);
-    assert_eq!(Host::new(Spaces::Shared, false, None).address_spaces(), 0);
+    let fake = FakeHost::new("nobody");
+    assert_eq!(fake.host(false, HostDmaChoice::Auto).containers(), 0);
 }

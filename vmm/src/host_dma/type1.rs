@@ -2,20 +2,25 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use devices::GuestRam;
 use iommu::{GuestAddress, HostMapper, Iova, MapError, Permissions};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::Container;
+use super::stop::stop;
 
-/// The two calls a mapper makes.
+/// The calls a mapper makes.
 pub(super) trait DmaPort: Send + Sync {
     /// Maps `length` bytes of this process from address `host` on at `iova`.
     fn map(&self, iova: u64, host: u64, length: u64, readable: bool, writable: bool) -> io::Result<()>;
 
     /// Takes every mapping inside a range away; gives how many bytes that was.
     fn unmap(&self, iova: u64, length: u64) -> io::Result<u64>;
+
+    /// Takes every mapping away in one call; gives whether the kernel has such a call.
+    fn unmap_all(&self) -> io::Result<bool>;
 
     /// Whether these addresses can be mapped at all.
     fn usable(&self, first: u64, last: u64) -> bool;
@@ -25,12 +30,14 @@ pub(super) trait DmaPort: Send + Sync {
 pub struct Type1 {
     port: Arc<dyn DmaPort>,
     memory: Arc<GuestRam>,
+    /// Whether the user has heard of the limit of mappings.
+    full: AtomicBool,
 }
 
 impl Type1 {
     /// A mapper that maps `memory` into `container`.
     pub fn new(container: Arc<Container>, memory: Arc<GuestRam>) -> Self {
-        Self { port: container, memory }
+        Self { port: container, memory, full: AtomicBool::new(false) }
     }
 
     /// The pieces of this process that `length` bytes of guest memory from `guest` on are: (host address,
@@ -52,10 +59,23 @@ impl Type1 {
         Ok(pieces)
     }
 
+    /// Says, once, what can be done about a container that takes no more mappings.
+    fn say_full(&self) {
+        if !self.full.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "The host's VFIO takes no more mappings (vfio_iommu_type1's dma_entry_limit), so the guest gets \
+                 faults for what it maps beyond: iommufd has no such limit (--host-dma iommufd), or raise that one"
+            );
+        }
+    }
+
     /// What the kernel's refusal to map means.
     fn explain(&self, error: &io::Error, iova: u64, guest: GuestAddress, length: u64) -> MapError {
         match error.raw_os_error() {
-            Some(libc::ENOSPC) => MapError::Full,
+            Some(libc::ENOSPC) => {
+                self.say_full();
+                MapError::Full
+            }
             Some(libc::EFAULT) => MapError::NotMemory(guest),
             Some(libc::EINVAL | libc::EOVERFLOW)
                 if !self.port.usable(iova, iova.saturating_add(length.saturating_sub(1))) =>
@@ -109,18 +129,17 @@ impl HostMapper for Type1 {
     fn unmap_all(&self) {
         // Two halves, since the length of the whole does not fit. No mapping crosses the middle.
         const HALF: u64 = 1 << 63;
+        match self.port.unmap_all() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => stop(&error),
+        }
         for start in [0, HALF] {
             if let Err(error) = self.port.unmap(start, HALF) {
                 stop(&error);
             }
         }
     }
-}
-
-/// Ends the program, which takes all mappings with it: the device reaches memory that nobody accounts for.
-fn stop(error: &dyn std::fmt::Display) -> ! {
-    tracing::error!("The host does not take a device's mappings away ({error}): stopping, so that it must");
-    std::process::abort();
 }
 
 #[cfg(test)]

@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
 use devices::{BusMaster, Disk, Edu, InterruptLine, Probe, Remapping, VirtioFunction};
-use iommu::HostDma;
 use pci::{BridgeError, Bus, InterruptPin, PlaceError, RootComplex, Slot};
 
 use super::chipset::Chipset;
 use super::{BuildError, Outcome, Parts};
 use crate::config::{DeviceKind, DeviceSpec, Placement, VfioSpec};
 use crate::event_loop::EventLoop;
-use crate::host_dma::{Taken, Type1};
+use crate::host_dma::Taken;
 use crate::kvm::slots::BarSlots;
-use crate::memory;
 
 /// Root ports start here; a device has eight functions, so eight ports share a device number.
 const FIRST_PORT_DEVICE: u8 = 1;
@@ -86,7 +84,7 @@ impl<'a> Builder<'a> {
         spec: &VfioSpec,
         taken: &Taken,
     ) -> Result<(pci::Location, Arc<VfioFunction>), BuildError> {
-        let name = spec.host.to_string();
+        let name = taken.name.clone();
         let slot = self.slot(&name, spec.placement)?;
         let location = slot.location();
         let host = taken.device.descriptor().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
@@ -113,14 +111,9 @@ impl<'a> Builder<'a> {
             events: Box::new(events),
             name: name.clone(),
         };
-        let memory = &self.parts.memory;
         let function = VfioFunction::new(parts, |requester| match &self.parts.remapping {
             Remapping::Absent => None,
-            Remapping::Unit(unit) => {
-                let mapper = Type1::new(taken.container.clone(), memory.clone());
-                let group = unit.group(HostDma::Fixed(Box::new(mapper)), memory::regions(memory));
-                Some(unit.attach(requester, &group))
-            }
+            Remapping::Unit(unit) => Some(unit.attach(requester, &taken.group.behind(unit))),
         });
         let function = function.map_err(BuildError::device(&name))?;
         self.event_loop.add(function.clone());

@@ -8,44 +8,74 @@ use kvm_ioctls::VmFd;
 use super::BuildError;
 use super::profile::{Abilities, Circumstances};
 use crate::config::{Config, IommuChoice, VfioSpec};
-use crate::host_dma::{Host, HostError, KvmVfio, ReservedKind, Spaces, Taken, check_locked_memory};
+use crate::host_dma::{Host, HostError, KvmVfio, Passed, ReservedKind, Spaces, Taken, Wishes};
 use crate::memory;
 
 /// Functions taken from the host, in the order they were named, each with what was said about it. They are
 /// the machine's for as long as this lives.
 pub(super) struct FromHost {
     pub(super) taken: Vec<(VfioSpec, Taken)>,
+    /// Where more can be had.
+    host: Host,
 }
 
 impl FromHost {
     /// Takes every function that `config` names, or none: with the first refusal those before are given
-    /// back. KVM is told of their groups, if there are any.
-    pub(super) fn take(config: &Config, vm: &VmFd, ram: &Arc<GuestRam>) -> Result<Self, BuildError> {
+    /// back. KVM is told of them, if there are any.
+    pub(super) fn take(
+        config: &Config,
+        passed: Passed,
+        vm: &VmFd,
+        ram: &Arc<GuestRam>,
+    ) -> Result<Self, BuildError> {
         let spaces = match config.iommu {
             IommuChoice::Vtd => Spaces::Each,
             IommuChoice::Off => Spaces::Shared,
         };
         let kvm = if config.vfio.is_empty() { None } else { Some(KvmVfio::new(vm)?) };
-        let mut host = Host::new(spaces, config.allow_unsafe_interrupts, kvm);
-        let mut taken = Vec::new();
+        let wishes = Wishes {
+            spaces,
+            choice: config.host_dma,
+            allow_unsafe_interrupts: config.allow_unsafe_interrupts,
+            passed,
+        };
+        let mut from_host = Self { taken: Vec::new(), host: Host::new(wishes, ram.clone(), kvm) };
         for spec in &config.vfio {
-            taken.push((spec.clone(), host.open(&spec.host.to_string())?));
+            let taken = from_host.open(spec)?;
+            from_host.taken.push((spec.clone(), taken));
         }
-        check_locked_memory(host.address_spaces(), config.memory)?;
-        if config.iommu == IommuChoice::Off {
-            host.map_all(ram, &memory::regions(ram))?;
+        Ok(from_host)
+    }
+
+    /// No function, of this host.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        let wishes = Wishes {
+            spaces: Spaces::Each,
+            choice: crate::config::HostDmaChoice::Auto,
+            allow_unsafe_interrupts: false,
+            passed: Passed::default(),
+        };
+        Self { taken: Vec::new(), host: Host::new(wishes, Arc::new(GuestRam::new()), None) }
+    }
+
+    /// Takes one function more, for whoever keeps it.
+    pub(super) fn open(&mut self, spec: &VfioSpec) -> Result<Taken, HostError> {
+        let taken = self.host.open(spec.source)?;
+        if let Some(why) = self.host.fallback() {
+            eprintln!("\rportcullis: {why}");
         }
-        Ok(Self { taken })
+        Ok(taken)
     }
 
     /// What the choice of a remapping unit goes by.
     pub(super) fn circumstances(&self) -> Result<Circumstances, HostError> {
-        let containers = || self.taken.iter().map(|(_, taken)| &taken.container);
-        let widths = containers().map(|container| container.width()).collect::<Result<Vec<_>, _>>()?;
+        let widths = self.taken.iter().map(|(_, taken)| taken.group.width());
+        let widths = widths.collect::<Result<Vec<_>, _>>()?;
         let assigned = widths.into_iter().min().map(|width| Abilities {
             width,
-            coherent: containers().all(|container| container.is_coherent()),
-            // Type1 has no such thing.
+            coherent: self.taken.iter().all(|(_, taken)| taken.coherent),
+            // Nobody asks iommufd for it yet, and type1 has no such thing.
             nesting: false,
         });
         Ok(Circumstances { assigned, slots: false })
@@ -54,7 +84,7 @@ impl FromHost {
     /// Checks that the host follows a unit of `width` bits over all of guest RAM.
     pub(super) fn check(&self, width: u8, ram: &GuestRam) -> Result<(), HostError> {
         let regions = memory::regions(ram);
-        self.taken.iter().try_for_each(|(_, taken)| taken.container.check(width, &regions))
+        self.taken.iter().try_for_each(|(_, taken)| taken.group.check(width, &regions))
     }
 
     /// The regions (first address, length) that the `index`th function may drop but uses while it can.

@@ -9,7 +9,7 @@ fn found() -> Found {
     };
     Found {
         address: "0000:03:00.0".into(),
-        group: 7,
+        group: Some(7),
         neighbours: vec![neighbour("0000:03:00.1", Some("xhci_hcd")), neighbour("0000:03:00.2", None)],
         reserved: Vec::new(),
     }
@@ -31,10 +31,10 @@ fn the_devices_that_make_a_group_unusable_are_named() {
 #[test]
 fn permission_refused_on_joining_means_interrupts_are_not_remapped() {
     let refusal = |errno| open_error(VfioError::ContainerSetIOMMU(SysError::new(errno)), &found());
-    assert!(matches!(refusal(libc::EPERM), HostError::UnsafeInterrupts));
+    assert!(matches!(refusal(libc::EPERM), HostError::UnsafeInterrupts { module: "vfio_iommu_type1" }));
     assert!(matches!(refusal(libc::EINVAL), HostError::Step { .. }));
     let second = |errno| join_error(io::Error::from_raw_os_error(errno), &found());
-    assert!(matches!(second(libc::EPERM), HostError::UnsafeInterrupts));
+    assert!(matches!(second(libc::EPERM), HostError::UnsafeInterrupts { module: "vfio_iommu_type1" }));
     assert!(matches!(second(libc::EINVAL), HostError::Step { .. }));
 }
 

@@ -10,8 +10,8 @@ fn a_function_bound_to_vfio_is_found_with_its_group() {
     let fake = FakeHost::new("found");
     fake.add("0000:03:00.0", Some("vfio-pci"), Some(7));
     fake.add("0000:04:00.0", Some("mlx5_vfio_pci"), Some(8));
-    assert_eq!(inspect(&fake.root, "0000:03:00.0").unwrap().group, 7);
-    assert_eq!(inspect(&fake.root, "0000:04:00.0").unwrap().group, 8);
+    assert_eq!(inspect(&fake.root, "0000:03:00.0").unwrap().group, Some(7));
+    assert_eq!(inspect(&fake.root, "0000:04:00.0").unwrap().group, Some(8));
 }
 
 #[test]

@@ -14,6 +14,10 @@ struct FakePort {
     /// The map call that fails, counted from 0, and how.
     failing: Option<(usize, i32)>,
     calls: Mutex<usize>,
+    /// Whether everything can be unmapped in one call.
+    at_once: bool,
+    /// How many unmap calls there were.
+    unmaps: Mutex<usize>,
 }
 
 impl DmaPort for FakePort {
@@ -34,7 +38,16 @@ impl DmaPort for FakePort {
         Ok(())
     }
 
+    fn unmap_all(&self) -> io::Result<bool> {
+        if self.at_once {
+            *self.unmaps.lock().unwrap() += 1;
+            self.mappings.lock().unwrap().clear();
+        }
+        Ok(self.at_once)
+    }
+
     fn unmap(&self, iova: u64, length: u64) -> io::Result<u64> {
+        *self.unmaps.lock().unwrap() += 1;
         let mut mappings = self.mappings.lock().unwrap();
         let inside: Vec<_> =
             mappings.range(iova..=iova + (length - 1)).map(|(start, m)| (*start, m.1)).collect();
@@ -60,8 +73,12 @@ fn memory() -> Arc<GuestRam> {
 }
 
 fn mapper(failing: Option<(usize, i32)>) -> (Arc<FakePort>, Type1) {
-    let port = Arc::new(FakePort { failing, ..FakePort::default() });
-    let mapper = Type1 { port: port.clone(), memory: memory() };
+    over(FakePort { failing, ..FakePort::default() })
+}
+
+fn over(port: FakePort) -> (Arc<FakePort>, Type1) {
+    let port = Arc::new(port);
+    let mapper = Type1 { port: port.clone(), memory: memory(), full: AtomicBool::new(false) };
     (port, mapper)
 }
 
@@ -150,10 +167,14 @@ fn an_unmap_of_what_is_not_there_or_not_whole_is_an_error() {
 
 #[test]
 fn everything_goes_at_once_and_nothing_going_is_no_error() {
-    let (port, mapper) = mapper(None);
-    mapper.unmap_all();
-    mapper.map(Iova(0), GuestAddress(0), 0x2000, BOTH).unwrap();
-    mapper.map(Iova(1 << 38), GuestAddress(0), 0x1000, Permissions::READ).unwrap();
-    mapper.unmap_all();
-    assert!(port.mappings.lock().unwrap().is_empty());
+    // In one call where the kernel has it, and by halves where not.
+    for (at_once, calls) in [(true, 2), (false, 4)] {
+        let (port, mapper) = over(FakePort { at_once, ..FakePort::default() });
+        mapper.unmap_all();
+        mapper.map(Iova(0), GuestAddress(0), 0x2000, BOTH).unwrap();
+        mapper.map(Iova(1 << 38), GuestAddress(0), 0x1000, Permissions::READ).unwrap();
+        mapper.unmap_all();
+        assert!(port.mappings.lock().unwrap().is_empty());
+        assert_eq!(*port.unmaps.lock().unwrap(), calls);
+    }
 }

@@ -81,7 +81,7 @@ fn the_dmar_of_a_machine_with_ports_and_reserved_memory_has_no_fault() {
     let pci = machine();
     // One for a device on the root bus, one for a device behind a port, one behind a port and a bridge.
     let config = config(&["0x3e000000,64K,00:04.0", "0x3f000000,4K,02:00.0", "0x3f800000,4K,04:03.0"]);
-    let host = FromHost { taken: Vec::new() };
+    let host = FromHost::none();
     let reserved = reserved_memory(&config, &pci, &host, &[]).unwrap();
     let steps: Vec<_> = reserved.iter().map(|(_, _, scope)| scope.path.len()).collect();
     assert_eq!(steps, [1, 2, 3], "a device behind bridges is named by its way");
@@ -106,7 +106,7 @@ fn the_dmar_of_a_machine_with_ports_and_reserved_memory_has_no_fault() {
 
 #[test]
 fn memory_reserved_for_a_function_that_is_not_there_is_refused_with_those_that_are() {
-    let host = FromHost { taken: Vec::new() };
+    let host = FromHost::none();
     let error = reserved_memory(&config(&["0x3e000000,64K,00:09.0"]), &machine(), &host, &[]).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("00:09.0") && message.contains("02:00.0"), "{message}");

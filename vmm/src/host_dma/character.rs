@@ -1,0 +1,163 @@
+//! Functions of the host as character devices, which belong to an iommufd.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vfio_bindings::bindings::vfio::{
+    VFIO_BASE, VFIO_TYPE, vfio_device_attach_iommufd_pt, vfio_device_bind_iommufd,
+    vfio_device_detach_iommufd_pt, vfio_device_info,
+};
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
+use vmm_sys_util::ioctl_io_nr;
+
+use super::device::not_viable;
+use super::iommufd::{Attachable, Iommufd};
+use super::sysfs::{Found, Neighbour};
+use super::{HostError, KvmVfio};
+
+ioctl_io_nr!(VFIO_DEVICE_GET_INFO, VFIO_TYPE.into(), VFIO_BASE + 7);
+ioctl_io_nr!(VFIO_DEVICE_BIND_IOMMUFD, VFIO_TYPE.into(), VFIO_BASE + 18);
+ioctl_io_nr!(VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_TYPE.into(), VFIO_BASE + 19);
+ioctl_io_nr!(VFIO_DEVICE_DETACH_IOMMUFD_PT, VFIO_TYPE.into(), VFIO_BASE + 20);
+
+/// A function that is bound to an iommufd. Dropping it lets KVM forget it and attaches it to nothing; it goes
+/// back to the host when every other descriptor of it is closed too.
+#[derive(Debug)]
+pub(super) struct CharacterDevice {
+    file: File,
+    number: u32,
+    kvm: Option<KvmVfio>,
+}
+
+/// Finds the character device of the function that was `found`; none where the kernel has no such devices.
+pub(super) fn path(sysfs: &Path, dev: &Path, found: &Found) -> Option<PathBuf> {
+    let folder = sysfs.join("bus/pci/devices").join(&found.address).join("vfio-dev");
+    let name = folder.read_dir().ok()?.find_map(|entry| entry.ok()?.file_name().into_string().ok())?;
+    Some(dev.join("vfio/devices").join(name))
+}
+
+/// Opens a character device.
+pub(super) fn open(path: &Path, found: &Found) -> Result<File, HostError> {
+    File::options().read(true).write(true).open(path).map_err(|source| {
+        let path = path.display().to_string();
+        match source.kind() {
+            ErrorKind::NotFound => HostError::NoVfio { path },
+            ErrorKind::PermissionDenied => HostError::NotPermitted { path },
+            _ => HostError::Step { action: format!("open {path} for {}", found.address), source },
+        }
+    })
+}
+
+impl CharacterDevice {
+    /// Binds an open character device to `iommufd`. The function is attached to nothing yet.
+    pub(super) fn bind(
+        file: File,
+        found: &Found,
+        path: &str,
+        iommufd: &Iommufd,
+        kvm: Option<&KvmVfio>,
+    ) -> Result<Arc<Self>, HostError> {
+        check_unbound(&file, found)?;
+        // KVM's wish to know comes first: binding is when the function learns which machine it is for.
+        if let Some(kvm) = kvm {
+            kvm.add(&file).map_err(HostError::step("tell KVM of a device"))?;
+        }
+        let device = |file, number| Arc::new(Self { file, number, kvm: kvm.cloned() });
+        let mut argument = vfio_device_bind_iommufd {
+            argsz: size_of::<vfio_device_bind_iommufd>() as u32,
+            iommufd: iommufd.descriptor().map_or(-1, AsRawFd::as_raw_fd),
+            ..Default::default()
+        };
+        // SAFETY: the structure is of the size it says.
+        if unsafe { ioctl_with_mut_ref(&file, VFIO_DEVICE_BIND_IOMMUFD(), &mut argument) } < 0 {
+            let refusal = bind_error(io::Error::last_os_error(), found, path);
+            drop(device(file, 0));
+            return Err(refusal);
+        }
+        Ok(device(file, argument.out_devid))
+    }
+
+    /// A descriptor of the function, for [`devices::vfio::VfioDevice`].
+    pub(super) fn descriptor(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+impl Attachable for CharacterDevice {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn attach(&self, table: u32) -> io::Result<()> {
+        let mut argument = vfio_device_attach_iommufd_pt {
+            argsz: size_of::<vfio_device_attach_iommufd_pt>() as u32,
+            pt_id: table,
+            ..Default::default()
+        };
+        // SAFETY: the structure is of the size it says.
+        match unsafe { ioctl_with_mut_ref(&self.file, VFIO_DEVICE_ATTACH_IOMMUFD_PT(), &mut argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn detach(&self) -> io::Result<()> {
+        let argument = vfio_device_detach_iommufd_pt {
+            argsz: size_of::<vfio_device_detach_iommufd_pt>() as u32,
+            ..Default::default()
+        };
+        // SAFETY: the structure is of the size it says.
+        match unsafe { ioctl_with_ref(&self.file, VFIO_DEVICE_DETACH_IOMMUFD_PT(), &argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for CharacterDevice {
+    fn drop(&mut self) {
+        // Refused only to a function that is not bound, which is attached to nothing either.
+        let _ = self.detach();
+        if let Some(kvm) = &self.kvm
+            && let Err(error) = kvm.remove(&self.file)
+        {
+            tracing::warn!(
+                "KVM does not forget a device ({error}), so the host gets it back with the machine's end"
+            );
+        }
+    }
+}
+
+/// Before it is bound a character device of VFIO answers nothing, but not as a file of another kind would.
+fn check_unbound(file: &File, found: &Found) -> Result<(), HostError> {
+    let mut info = vfio_device_info { argsz: size_of::<vfio_device_info>() as u32, ..Default::default() };
+    // SAFETY: the structure is of the size it says.
+    if unsafe { ioctl_with_mut_ref(file, VFIO_DEVICE_GET_INFO(), &mut info) } >= 0 {
+        return Err(HostError::AlreadyBound(found.address.clone()));
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EINVAL) => Ok(()),
+        _ => Err(HostError::NotCharacterDevice(found.address.clone())),
+    }
+}
+
+/// What it means that a character device cannot be bound.
+fn bind_error(source: io::Error, found: &Found, path: &str) -> HostError {
+    let address = found.address.clone();
+    match source.raw_os_error() {
+        // Two of the kernel's checks answer the same; a driver of the host's in the group tells them apart.
+        Some(libc::EBUSY) if found.neighbours.iter().any(Neighbour::in_use) => not_viable(found),
+        Some(libc::EBUSY) => HostError::Busy { address, path: found.group_path() },
+        // This descriptor is not bound, so another one of the device is.
+        Some(libc::EINVAL) => HostError::Busy { address, path: path.into() },
+        Some(libc::EPERM) => HostError::UnsafeInterrupts { module: "iommufd" },
+        Some(libc::ENODEV) => HostError::Gone(address),
+        _ => HostError::Step { action: format!("bind {address} to iommufd"), source },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! IOMMU groups of the host: what it can let reach different memory.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use devices::{GuestRam, VtdUnit};
+use iommu::{GuestAddress, HostDma};
+
+use super::iommufd::{Members, Mover};
+use super::ranges::Ranges;
+use super::{Container, HostError, Type1};
+use crate::memory;
+
+/// An IOMMU group with functions taken: functions that the host's IOMMU cannot tell apart.
+pub struct Group {
+    pub(super) backing: Backing,
+    memory: Arc<GuestRam>,
+    /// What the unit knows it by.
+    known: Mutex<Weak<iommu::Group>>,
+}
+
+/// What carries out a group's DMA.
+pub(super) enum Backing {
+    /// A container, for the group alone unless all share one.
+    Container(Arc<Container>),
+    /// Whichever space of an iommufd it is put into.
+    Movable(Arc<Members>),
+}
+
+impl Group {
+    pub(super) fn new(backing: Backing, memory: Arc<GuestRam>) -> Self {
+        Self { backing, memory, known: Mutex::default() }
+    }
+
+    /// The group as `unit` knows it, the same for each of its functions.
+    pub fn behind(&self, unit: &VtdUnit) -> Arc<iommu::Group> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let group = unit.group(self.dma(), memory::regions(&self.memory));
+            *known = Arc::downgrade(&group);
+            group
+        })
+    }
+
+    /// How the group's DMA is carried out, for the one who decides on it.
+    fn dma(&self) -> HostDma {
+        match &self.backing {
+            Backing::Container(container) => {
+                HostDma::Fixed(Box::new(Type1::new(container.clone(), self.memory.clone())))
+            }
+            Backing::Movable(members) => {
+                HostDma::Movable { iommu: members.iommufd().clone(), group: Box::new(Mover(members.clone())) }
+            }
+        }
+    }
+
+    /// Bits of address that the host translates: 48 means addresses up to 2^48 - 1.
+    pub fn width(&self) -> Result<u8, HostError> {
+        Ok(self.ranges()?.width())
+    }
+
+    /// Checks that the host can follow a guest's unit of `width` bits over this RAM.
+    pub fn check(&self, width: u8, ram: &[(GuestAddress, u64)]) -> Result<(), HostError> {
+        self.ranges()?.check(width, ram)
+    }
+
+    fn ranges(&self) -> Result<Ranges, HostError> {
+        match &self.backing {
+            Backing::Container(container) => container.ranges(),
+            Backing::Movable(members) => Ok(members.iommufd().usable()),
+        }
+    }
+}

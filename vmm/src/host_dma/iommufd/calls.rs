@@ -1,0 +1,194 @@
+//! The calls of iommufd.
+
+use std::error::Error as _;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use iommu::Permissions;
+use iommufd_bindings::iommufd::iommu_hw_info_type_IOMMU_HW_INFO_TYPE_INTEL_VTD as INTEL_VTD;
+use iommufd_bindings::iommufd::{
+    IOMMUFD_CMD_IOAS_COPY, IOMMUFD_CMD_IOAS_IOVA_RANGES, IOMMUFD_TYPE, iommu_hw_info, iommu_hw_info_vtd,
+    iommu_hwpt_alloc, iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map,
+    iommu_ioas_unmap, iommu_iova_range, iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED,
+    iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
+    iommufd_ioas_map_flags_IOMMU_IOAS_MAP_WRITEABLE as WRITABLE,
+};
+use iommufd_ioctls::{IommuFd, IommufdError};
+use vmm_sys_util::errno;
+use vmm_sys_util::ioctl::ioctl_with_mut_ref;
+use vmm_sys_util::ioctl_io_nr;
+
+ioctl_io_nr!(IOMMU_IOAS_COPY, IOMMUFD_TYPE.into(), IOMMUFD_CMD_IOAS_COPY);
+ioctl_io_nr!(IOMMU_IOAS_IOVA_RANGES, IOMMUFD_TYPE.into(), IOMMUFD_CMD_IOAS_IOVA_RANGES);
+
+/// Ranges of usable addresses that there may be; no IOMMU comes near this.
+const MAX_RANGES: u32 = 1024;
+
+/// A part of one IOAS that is to appear in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copy {
+    pub(super) from: u32,
+    pub(super) from_iova: u64,
+    pub(super) to: u32,
+    pub(super) to_iova: u64,
+    pub(super) length: u64,
+    pub(super) permissions: Permissions,
+}
+
+/// What is asked of an iommufd. Objects are named by numbers of its own.
+pub(super) trait Calls: Send + Sync {
+    /// Makes an address space that maps nothing.
+    fn new_ioas(&self) -> io::Result<u32>;
+
+    /// Makes a page table for `device` that holds what an IOAS maps, now and from now on.
+    fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32>;
+
+    /// Destroys an IOAS or a page table that nothing uses.
+    fn destroy(&self, object: u32) -> io::Result<()>;
+
+    /// Maps `length` bytes of this process from address `host` on, to be read and written.
+    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64) -> io::Result<()>;
+
+    /// Maps what another IOAS maps.
+    fn copy(&self, copy: &Copy) -> io::Result<()>;
+
+    /// Takes all mappings inside a range away; gives how many bytes that was.
+    fn unmap(&self, ioas: u32, iova: u64, length: u64) -> io::Result<u64>;
+
+    /// The addresses that can be mapped: first and last of each range, ascending.
+    fn ranges(&self, ioas: u32) -> io::Result<Vec<(u64, u64)>>;
+}
+
+/// An open `/dev/iommu`.
+pub(in crate::host_dma) struct Descriptor {
+    iommufd: IommuFd,
+    number: RawFd,
+}
+
+impl Descriptor {
+    pub(super) fn new(file: File) -> Self {
+        let number = file.as_raw_fd();
+        Self { iommufd: IommuFd::new_from_fd(file), number }
+    }
+
+    /// What the Intel IOMMU behind a bound device can do; none if it is another maker's.
+    pub(in crate::host_dma) fn intel(&self, device: u32) -> io::Result<Option<iommu_hw_info_vtd>> {
+        let mut answer = iommu_hw_info_vtd::default();
+        let mut question = iommu_hw_info {
+            size: size_of::<iommu_hw_info>() as u32,
+            dev_id: device,
+            data_len: size_of::<iommu_hw_info_vtd>() as u32,
+            data_uptr: std::ptr::from_mut(&mut answer) as u64,
+            ..Default::default()
+        };
+        self.iommufd.get_hw_info(&mut question).map_err(reason)?;
+        // SAFETY: both names of the union are one number.
+        let kind = unsafe { question.__bindgen_anon_1.out_data_type };
+        Ok((kind == INTEL_VTD).then_some(answer))
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.number
+    }
+}
+
+impl Calls for Descriptor {
+    fn new_ioas(&self) -> io::Result<u32> {
+        let mut argument =
+            iommu_ioas_alloc { size: size_of::<iommu_ioas_alloc>() as u32, flags: 0, out_ioas_id: 0 };
+        self.iommufd.alloc_iommu_ioas(&mut argument).map_err(reason)?;
+        Ok(argument.out_ioas_id)
+    }
+
+    fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32> {
+        let mut argument = iommu_hwpt_alloc {
+            size: size_of::<iommu_hwpt_alloc>() as u32,
+            dev_id: device,
+            pt_id: ioas,
+            ..Default::default()
+        };
+        self.iommufd.alloc_iommu_hwpt(&mut argument).map_err(reason)?;
+        Ok(argument.out_hwpt_id)
+    }
+
+    fn destroy(&self, object: u32) -> io::Result<()> {
+        self.iommufd.destroy_iommu_object(object).map_err(reason)
+    }
+
+    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64) -> io::Result<()> {
+        let argument = iommu_ioas_map {
+            size: size_of::<iommu_ioas_map>() as u32,
+            flags: FIXED | READABLE | WRITABLE,
+            ioas_id: ioas,
+            user_va: host,
+            length,
+            iova,
+            ..Default::default()
+        };
+        self.iommufd.map_iommu_ioas(&argument).map_err(reason)
+    }
+
+    fn copy(&self, copy: &Copy) -> io::Result<()> {
+        let flags = [(Permissions::READ, READABLE), (Permissions::WRITE, WRITABLE)];
+        let allowed = flags.iter().filter(|(one, _)| copy.permissions.contains(*one)).map(|(_, flag)| flag);
+        let mut argument = iommu_ioas_copy {
+            size: size_of::<iommu_ioas_copy>() as u32,
+            flags: FIXED | allowed.sum::<u32>(),
+            dst_ioas_id: copy.to,
+            src_ioas_id: copy.from,
+            length: copy.length,
+            dst_iova: copy.to_iova,
+            src_iova: copy.from_iova,
+        };
+        // SAFETY: the structure is of the size it says.
+        match unsafe { ioctl_with_mut_ref(self, IOMMU_IOAS_COPY(), &mut argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn unmap(&self, ioas: u32, iova: u64, length: u64) -> io::Result<u64> {
+        let mut argument =
+            iommu_ioas_unmap { size: size_of::<iommu_ioas_unmap>() as u32, ioas_id: ioas, iova, length };
+        self.iommufd.unmap_iommu_ioas(&mut argument).map_err(reason)?;
+        Ok(argument.length)
+    }
+
+    fn ranges(&self, ioas: u32) -> io::Result<Vec<(u64, u64)>> {
+        let mut ranges = vec![iommu_iova_range::default(); 16];
+        loop {
+            let mut argument = iommu_ioas_iova_ranges {
+                size: size_of::<iommu_ioas_iova_ranges>() as u32,
+                ioas_id: ioas,
+                num_iovas: ranges.len() as u32,
+                allowed_iovas: ranges.as_mut_ptr() as u64,
+                ..Default::default()
+            };
+            // SAFETY: the structure is of the size it says, and `ranges` as long as it says.
+            let answered = unsafe { ioctl_with_mut_ref(self, IOMMU_IOAS_IOVA_RANGES(), &mut argument) };
+            if answered == 0 {
+                ranges.truncate(argument.num_iovas as usize);
+                return Ok(ranges.iter().map(|range| (range.start, range.last)).collect());
+            }
+            let error = io::Error::last_os_error();
+            let more = argument.num_iovas;
+            if error.raw_os_error() != Some(libc::EMSGSIZE)
+                || !(ranges.len() as u32..MAX_RANGES).contains(&more)
+            {
+                return Err(error);
+            }
+            ranges.resize(more as usize + 1, iommu_iova_range::default());
+        }
+    }
+}
+
+/// The kernel's reason, which `iommufd_ioctls` wraps by what was tried.
+fn reason(error: IommufdError) -> io::Error {
+    match error.source().and_then(|source| source.downcast_ref::<errno::Error>()) {
+        Some(number) => io::Error::from_raw_os_error(number.errno()),
+        None => io::Error::other(error),
+    }
+}

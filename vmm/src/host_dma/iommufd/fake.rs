@@ -1,0 +1,224 @@
+//! An iommufd that checks arguments as the kernel does, and nothing else: it pins, translates and attaches nothing, so
+//! what tests with it show is that the right calls are made, not that devices obey them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use iommu::Permissions;
+
+use super::calls::{Calls, Copy};
+use super::{Attachable, lock};
+
+/// What a mapping is of: an address of this process, and permissions.
+pub(super) type Target = (u64, Permissions);
+
+/// The objects of one descriptor.
+#[derive(Default)]
+pub(super) struct Fake(Mutex<Objects>);
+
+#[derive(Default)]
+pub(super) struct Objects {
+    next: u32,
+    /// What each IOAS maps: length and target, by the first address.
+    pub(super) ioases: BTreeMap<u32, BTreeMap<u64, (u64, Target)>>,
+    /// Each page table's IOAS and the kind of IOMMU it is for.
+    pub(super) tables: BTreeMap<u32, (u32, u32)>,
+    /// The page table that each device is attached to.
+    pub(super) attached: BTreeMap<u32, u32>,
+    /// Devices that may not be attached to any page table but this one, as long as it says so.
+    pub(super) stubborn: Option<(u32, u32)>,
+    /// The errno of every copy.
+    pub(super) copies_fail: Option<i32>,
+    /// Every attachment there was: device and page table.
+    pub(super) attachments: Vec<(u32, u32)>,
+    pub(super) ranges: Vec<(u64, u64)>,
+}
+
+/// A device of the fake's, behind an IOMMU of some kind.
+pub(super) struct FakeDevice {
+    pub(super) fake: Arc<Fake>,
+    pub(super) number: u32,
+    pub(super) kind: u32,
+}
+
+fn refuse<T>(errno: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+impl Fake {
+    /// A descriptor with nothing but what is usual: 39 bits, and the window of interrupts.
+    pub(super) fn new() -> Arc<Self> {
+        let fake = Self::default();
+        fake.look(|objects| objects.ranges = vec![(0, 0xFEDF_FFFF), (0xFEF0_0000, (1 << 39) - 1)]);
+        Arc::new(fake)
+    }
+
+    /// A device, bound and attached to nothing.
+    pub(super) fn device(self: &Arc<Self>, number: u32, kind: u32) -> Arc<dyn Attachable> {
+        Arc::new(FakeDevice { fake: self.clone(), number, kind })
+    }
+
+    /// Looks at the objects, or changes them.
+    pub(super) fn look<T>(&self, what: impl FnOnce(&mut Objects) -> T) -> T {
+        what(&mut lock(&self.0))
+    }
+
+    /// What a device reaches, by the page table it is attached to.
+    pub(super) fn reached(&self, device: u32) -> BTreeMap<u64, (u64, Target)> {
+        self.look(|objects| match objects.attached.get(&device) {
+            Some(table) => objects.ioases[&objects.tables[table].0].clone(),
+            None => BTreeMap::new(),
+        })
+    }
+}
+
+impl Objects {
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    fn insert(&mut self, ioas: u32, iova: u64, length: u64, target: Target) -> io::Result<()> {
+        let Some(mappings) = self.ioases.get_mut(&ioas) else { return refuse(libc::ENOENT) };
+        if length == 0 || !iova.is_multiple_of(4096) || !length.is_multiple_of(4096) {
+            return refuse(libc::EINVAL);
+        }
+        if mappings.range(..iova + length).next_back().is_some_and(|(start, (size, _))| start + size > iova) {
+            return refuse(libc::EEXIST);
+        }
+        mappings.insert(iova, (length, target));
+        Ok(())
+    }
+}
+
+impl Calls for Fake {
+    fn new_ioas(&self) -> io::Result<u32> {
+        self.look(|objects| {
+            let number = objects.number();
+            objects.ioases.insert(number, BTreeMap::new());
+            Ok(number)
+        })
+    }
+
+    /// Devices 0 to 9 are behind IOMMUs of kind 0, and so on.
+    fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32> {
+        self.look(|objects| {
+            if !objects.ioases.contains_key(&ioas) {
+                return refuse(libc::ENOENT);
+            }
+            let number = objects.number();
+            objects.tables.insert(number, (ioas, device / 10));
+            Ok(number)
+        })
+    }
+
+    fn destroy(&self, object: u32) -> io::Result<()> {
+        self.look(|objects| {
+            if objects.attached.values().any(|table| *table == object)
+                || objects.tables.values().any(|(ioas, _)| *ioas == object)
+            {
+                return refuse(libc::EBUSY);
+            }
+            let found = objects.tables.remove(&object).is_some() || objects.ioases.remove(&object).is_some();
+            if found { Ok(()) } else { refuse(libc::ENOENT) }
+        })
+    }
+
+    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64) -> io::Result<()> {
+        self.look(|objects| {
+            objects.insert(ioas, iova, length, (host, Permissions::READ | Permissions::WRITE))
+        })
+    }
+
+    fn copy(&self, copy: &Copy) -> io::Result<()> {
+        self.look(|objects| {
+            if let Some(errno) = objects.copies_fail {
+                return refuse(errno);
+            }
+            let Some(from) = objects.ioases.get(&copy.from) else { return refuse(libc::ENOENT) };
+            let mut parts = Vec::new();
+            let (mut next, end) = (copy.from_iova, copy.from_iova + copy.length);
+            while next < end {
+                let source =
+                    from.range(..=next).next_back().filter(|(start, (size, _))| *start + size > next);
+                let Some((start, (size, (host, _)))) = source else { return refuse(libc::ENOENT) };
+                let length = (start + size).min(end) - next;
+                parts.push((copy.to_iova + (next - copy.from_iova), length, host + (next - start)));
+                next += length;
+            }
+            for (iova, length, host) in parts {
+                objects.insert(copy.to, iova, length, (host, copy.permissions))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn unmap(&self, ioas: u32, iova: u64, length: u64) -> io::Result<u64> {
+        self.look(|objects| {
+            let Some(mappings) = objects.ioases.get_mut(&ioas) else { return refuse(libc::ENOENT) };
+            if iova == 0 && length == u64::MAX {
+                let all = mappings.values().map(|(size, _)| size).sum();
+                mappings.clear();
+                return Ok(all);
+            }
+            let end = iova + length;
+            let overlaps = |start: u64, size: u64| start < end && start + size > iova;
+            let inside: Vec<_> = mappings
+                .iter()
+                .filter(|(start, (size, _))| overlaps(**start, *size))
+                .map(|(start, (size, _))| (*start, *size))
+                .collect();
+            let mut done = 0;
+            for (start, size) in inside {
+                // Those before it are gone by then.
+                if start < iova || start + size > end {
+                    return refuse(libc::ENOENT);
+                }
+                mappings.remove(&start);
+                done += size;
+            }
+            if done == 0 { refuse(libc::ENOENT) } else { Ok(done) }
+        })
+    }
+
+    fn ranges(&self, _ioas: u32) -> io::Result<Vec<(u64, u64)>> {
+        Ok(self.look(|objects| objects.ranges.clone()))
+    }
+}
+
+impl Attachable for FakeDevice {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn attach(&self, table: u32) -> io::Result<()> {
+        self.fake.look(|objects| match objects.tables.get(&table) {
+            None => refuse(libc::ENOENT),
+            Some((_, kind)) if *kind != self.kind => refuse(libc::EINVAL),
+            Some(_)
+                if objects
+                    .stubborn
+                    .is_some_and(|(device, except)| device == self.number && table != except) =>
+            {
+                refuse(libc::EADDRINUSE)
+            }
+            Some(_) => {
+                objects.attached.insert(self.number, table);
+                objects.attachments.push((self.number, table));
+                Ok(())
+            }
+        })
+    }
+
+    fn detach(&self) -> io::Result<()> {
+        self.fake.look(|objects| objects.attached.remove(&self.number));
+        Ok(())
+    }
+}
+
+impl Drop for FakeDevice {
+    fn drop(&mut self) {
+        let _ = self.detach();
+    }
+}

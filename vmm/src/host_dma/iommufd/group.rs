@@ -1,0 +1,117 @@
+//! Groups of devices that move together from one address space to another.
+
+use std::io;
+use std::sync::{Arc, Mutex, Weak};
+
+use iommu::{HostGroup, MapError, SpaceId};
+
+use super::tables::PageTables;
+use super::{Iommufd, lock, stop};
+use crate::host_dma::HostError;
+
+/// A device bound to an iommufd.
+pub(in crate::host_dma) trait Attachable: Send + Sync {
+    /// Its number among the objects of the iommufd.
+    fn number(&self) -> u32;
+
+    /// Attaches it to a page table, in place of the one it was attached to if there was one.
+    fn attach(&self, table: u32) -> io::Result<()>;
+
+    /// Attaches it to nothing, so that it reaches nothing unless others of its group do.
+    fn detach(&self) -> io::Result<()>;
+}
+
+/// The devices of one IOMMU group, all in the same address space.
+pub(in crate::host_dma) struct Members {
+    iommufd: Arc<Iommufd>,
+    state: Mutex<State>,
+}
+
+struct State {
+    devices: Vec<Weak<dyn Attachable>>,
+    /// The space they are in, kept for as long as they are.
+    current: Arc<PageTables>,
+}
+
+impl Members {
+    /// A group without members.
+    pub(in crate::host_dma) fn new(iommufd: Arc<Iommufd>) -> Self {
+        let current = iommufd.blocked.clone();
+        Self { iommufd, state: Mutex::new(State { devices: Vec::new(), current }) }
+    }
+
+    pub(in crate::host_dma) const fn iommufd(&self) -> &Arc<Iommufd> {
+        &self.iommufd
+    }
+
+    /// Adds a device that is bound and attached to nothing: it goes where the others are.
+    pub(in crate::host_dma) fn add(&self, device: &Arc<dyn Attachable>) -> Result<(), HostError> {
+        let mut state = lock(&self.state);
+        state.devices.retain(|device| device.strong_count() > 0);
+        if state.devices.is_empty() {
+            state.current = self.iommufd.blocked.clone();
+        }
+        self.iommufd.admit(device, &state.current)?;
+        state.devices.push(Arc::downgrade(device));
+        Ok(())
+    }
+
+    /// Puts every device into `target`. Where the host has them in one group the first takes the others
+    /// along; where it has not, each goes by itself.
+    fn go(&self, target: &Arc<PageTables>) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let devices: Vec<_> = state.devices.iter().filter_map(Weak::upgrade).collect();
+        for (index, device) in devices.iter().enumerate() {
+            if let Err(error) = target.admit(&**device) {
+                for moved in &devices[..=index] {
+                    retreat(&**moved, &state.current);
+                }
+                return Err(error);
+            }
+        }
+        state.current = target.clone();
+        Ok(())
+    }
+}
+
+/// Puts a device back where it was or, where the host refuses that too, where nothing is reachable.
+fn retreat(device: &dyn Attachable, to: &PageTables) {
+    if to.admit(device).is_err()
+        && let Err(error) = device.detach()
+    {
+        stop(&error);
+    }
+}
+
+/// The hand that moves a group.
+pub(in crate::host_dma) struct Mover(pub(in crate::host_dma) Arc<Members>);
+
+impl HostGroup for Mover {
+    fn enter(&self, space: SpaceId) -> Result<(), MapError> {
+        let Some(target) = self.0.iommufd.space(space) else {
+            return Err(MapError::Host(format!("there is no address space {}", space.0)));
+        };
+        self.0.go(&target).map_err(|error| {
+            MapError::Host(match error.raw_os_error() {
+                Some(libc::EADDRINUSE) => {
+                    "the address space maps what the device cannot use (a reserved region)".into()
+                }
+                _ => format!("the device cannot enter an address space: {error}"),
+            })
+        })
+    }
+
+    fn block(&self) {
+        let blocked = &self.0.iommufd.blocked;
+        if self.0.go(blocked).is_ok() {
+            return;
+        }
+        let mut state = lock(&self.0.state);
+        for device in state.devices.iter().filter_map(Weak::upgrade) {
+            if let Err(error) = device.detach() {
+                stop(&error);
+            }
+        }
+        state.current = blocked.clone();
+    }
+}

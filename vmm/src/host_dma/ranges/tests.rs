@@ -1,0 +1,36 @@
+use super::*;
+
+const USUAL: [(u64, u64); 2] = [(0, 0xFEDF_FFFF), (0xFEF0_0000, (1 << 39) - 1)];
+
+fn usual() -> Ranges {
+    Ranges(USUAL.to_vec())
+}
+
+#[test]
+fn a_host_narrower_than_the_guest_is_said_with_the_width_that_works() {
+    assert!(usual().check(39, &[]).is_ok());
+    let text = usual().check(48, &[]).unwrap_err().to_string();
+    assert!(text.contains("39 bits") && text.contains("--iommu-width 39"), "{text}");
+    let narrow = Ranges(vec![(0, 0xFFFF_FFFF)]);
+    assert!(matches!(narrow.check(39, &[]), Err(HostError::TooNarrow(32))));
+}
+
+#[test]
+fn guest_memory_where_the_host_cannot_map_is_said() {
+    let ram = [(GuestAddress(0), 0xC000_0000), (GuestAddress(1 << 32), 1 << 30)];
+    assert!(usual().check(39, &ram).is_ok());
+    let across = [(GuestAddress(0), 0xFEE0_0001)];
+    assert!(matches!(usual().check(39, &across), Err(HostError::RamUnusable { end: 0xFEE0_0000, .. })));
+    assert!(usual().covers(0xFEDF_FFFF, 0xFEDF_FFFF));
+    assert!(!usual().covers(0xFEE0_0000, 0xFEE0_0FFF));
+}
+
+#[test]
+fn what_two_hosts_can_use_is_what_both_can() {
+    let other = Ranges(vec![(0x1000, 0xFE00_0000), (0xFEE0_0000, 0xFFFF_FFFF)]);
+    let both = Ranges(vec![(0x1000, 0xFE00_0000), (0xFEF0_0000, 0xFFFF_FFFF)]);
+    assert_eq!(usual().common(&other), both);
+    assert_eq!(other.common(&usual()), both);
+    assert_eq!(Ranges::default().common(&other), other);
+    assert_eq!(other.common(&Ranges::default()), other);
+}
