@@ -1,5 +1,6 @@
 //! Figures that hold on a machine that others use too: work is timed in batches far shorter than a turn of
 //! the scheduler, and only the quickest batch of each sample counts.
+#![allow(dead_code, reason = "not every benchmark uses all of it")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -31,6 +32,24 @@ impl Figures {
             .measurement_time(Duration::from_secs(2))
             .configure_from_args();
         Self { criterion, lines: Vec::new() }
+    }
+
+    /// Times work that takes long, each time by itself.
+    pub(crate) fn time_long<W, R>(&mut self, name: &str, world: &mut W, mut work: impl FnMut(&mut W) -> R) {
+        let mut samples = Vec::new();
+        self.criterion.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| {
+                let each = (0..times).map(|_| {
+                    let started = Instant::now();
+                    black_box(work(world));
+                    started.elapsed()
+                });
+                let quickest = each.min().unwrap_or_default();
+                samples.push(quickest.as_secs_f64() * 1e9);
+                quickest * times as u32
+            });
+        });
+        self.lines.push(Line { name: name.to_owned(), limit: None, samples });
     }
 
     /// Times `work` on `world`, which should take no more than `limit` nanoseconds. Before each batch, and

@@ -124,6 +124,18 @@ impl World {
         self.unit.remap(SOURCE, black_box(INTERRUPT), |message| message).expect("The entry is present")
     }
 
+    /// Makes a page of the second stage lead to a page of the data, this far into it, or nowhere. Nothing is
+    /// invalidated. The table for it is there.
+    pub(crate) fn map(&self, iova: u64, offset: Option<u64>) {
+        let mut table = SECOND_STAGE_TABLES;
+        for shift in [39, 30, 21] {
+            table = read(&self.memory, table + (iova >> shift & 0x1FF) * 8) & !0xFFF;
+        }
+        assert_ne!(table, 0, "there is no table for {iova:#x}");
+        let leaf = offset.map_or(0, |offset| (DATA + offset) | ENTRY);
+        write(&self.memory, table + (iova >> 12 & 0x1FF) * 8, leaf);
+    }
+
     /// Puts descriptors into the queue and rings the bell; on return they are done.
     pub(crate) fn submit(&mut self, descriptors: &[[u64; 2]]) {
         for [low, high] in descriptors {

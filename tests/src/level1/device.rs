@@ -15,6 +15,8 @@ pub enum Device {
     Nvme,
     /// A second NVMe drive, behind a root port, in a group of its own.
     NvmeBehindPort,
+    /// Another, behind a root port of its own.
+    NvmeBehindSecondPort,
     /// A third NVMe drive, on the root bus, with one interrupt for everything: the only kind that Linux lets one move.
     NvmeOneVector,
     /// An Ethernet adapter (igb) behind a root port.
@@ -44,14 +46,22 @@ impl Disk {
 
 impl Device {
     /// Every device there is.
-    pub const ALL: [Self; 6] =
-        [Self::Nvme, Self::NvmeBehindPort, Self::NvmeOneVector, Self::Igb, Self::Pair, Self::E1000e];
+    pub const ALL: [Self; 7] = [
+        Self::Nvme,
+        Self::NvmeBehindPort,
+        Self::NvmeBehindSecondPort,
+        Self::NvmeOneVector,
+        Self::Igb,
+        Self::Pair,
+        Self::E1000e,
+    ];
 
     /// Its name on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nvme => "nvme",
             Self::NvmeBehindPort => "nvme-port",
+            Self::NvmeBehindSecondPort => "nvme-second-port",
             Self::NvmeOneVector => "nvme-one-vector",
             Self::Igb => "igb",
             Self::Pair => "pair",
@@ -69,6 +79,7 @@ impl Device {
         match self {
             Self::Nvme => 0x05,
             Self::NvmeBehindPort => 0x10,
+            Self::NvmeBehindSecondPort => 0x13,
             Self::NvmeOneVector => 0x07,
             Self::Igb => 0x11,
             Self::Pair => 0x12,
@@ -100,7 +111,9 @@ impl Device {
         let (devices, disk) = match self {
             Self::Nvme => (vec![nvme(index, &format!("addr={slot:#x}"))], true),
             Self::NvmeOneVector => (vec![nvme(index, &format!("addr={slot:#x},msix_qsize=1"))], true),
-            Self::NvmeBehindPort => (vec![port, nvme(index, &format!("bus=port{index}"))], true),
+            Self::NvmeBehindPort | Self::NvmeBehindSecondPort => {
+                (vec![port, nvme(index, &format!("bus=port{index}"))], true)
+            }
             Self::Igb => (vec![port, format!("igb,bus=port{index}")], false),
             Self::Pair => {
                 let bridge = format!("pcie-pci-bridge,id=port{index},addr={slot:#x}");

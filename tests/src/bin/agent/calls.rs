@@ -1,4 +1,4 @@
-//! Runs a VMM and counts the system calls it makes while its guest says so.
+//! Runs a VMM and counts the `ioctl`s it makes while its guest says so.
 //!
 //! A seccomp filter has the kernel tell of each call before it is made, which works on every kernel and with
 //! every VMM. It takes time: what is counted so is not timed.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-/// Requests of `ioctl` that change what a device reaches: of VFIO's type 1 (map, unmap) and of iommufd (copy, map,
+/// Requests that change what a device reaches: of VFIO's type 1 (map, unmap) and of iommufd (copy, map,
 /// unmap, map of a file).
 const MAPPING: [u64; 6] = [0x3b71, 0x3b72, 0x3b83, 0x3b85, 0x3b86, 0x3b8f];
 /// KVM's request to run a processor: made as often as it leaves the guest for user space.
@@ -29,8 +29,8 @@ pub(crate) struct Calls {
     command: Vec<String>,
 }
 
-/// How often each system call was made: by its number, and `ioctl` by its request as well.
-type Counts = BTreeMap<(i32, u64), u64>;
+/// How often each request was made.
+type Counts = BTreeMap<u64, u64>;
 
 impl Calls {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
@@ -61,7 +61,7 @@ impl Calls {
             let listener = listener.clone();
             std::thread::spawn(move || {
                 let made = tell_of_calls();
-                // From here on this thread waits in each call until somebody listens: only memory says where.
+                // Whoever listens is to do so before this thread's next call.
                 listener.store(made.as_ref().map_or(-1, |made| *made), Ordering::SeqCst);
                 made.and_then(|_| command.spawn())
             })
@@ -93,34 +93,28 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
 
 fn show(what: &str, counts: &Counts) {
     let sum = |wanted: &dyn Fn(u64) -> bool| -> u64 {
-        counts.iter().filter(|((_, request), _)| wanted(*request)).map(|(_, count)| count).sum()
+        counts.iter().filter(|(request, _)| wanted(**request)).map(|(_, count)| count).sum()
     };
     println!("@@ {what}, host calls that map: {}", sum(&|request| MAPPING.contains(&request)));
     println!("@@ {what}, exits: {}", sum(&|request| request == RUN));
-    println!("@@ {what}, system calls: {}", sum(&|_| true));
-    for ((call, request), count) in counts {
-        println!("{what}: system call {call}, request {request:#x}: {count}");
+    println!("@@ {what}, others: {}", sum(&|request| request != RUN && !MAPPING.contains(&request)));
+    for (request, count) in counts {
+        println!("{what}: request {request:#x}: {count}");
     }
 }
 
-/// Has every call of this thread and of what it starts told; gives the descriptor that tells. Not told are those
-/// that lead into another program and out of it.
+/// Has every `ioctl` of this thread and of what it starts told; gives the descriptor that tells.
 fn tell_of_calls() -> io::Result<i32> {
-    const fn statement(code: u32, k: u32, jt: u8) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt, jf: 0, k }
+    const fn statement(code: u32, k: u32) -> libc::sock_filter {
+        libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
     }
-    const fn is(call: libc::c_long, skip: u8) -> libc::sock_filter {
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, skip)
-    }
+    let is_ioctl = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_ioctl as u32);
     let mut filter = [
         // The filter sees `struct seccomp_data`, which begins with the number of the call.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        is(libc::SYS_execve, 4),
-        is(libc::SYS_exit, 3),
-        is(libc::SYS_exit_group, 2),
-        is(libc::SYS_rt_sigreturn, 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_USER_NOTIF, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter { jf: 1, ..is_ioctl },
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_USER_NOTIF),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
@@ -144,9 +138,7 @@ fn count_one(listener: &File, counts: &Mutex<Counts>) -> io::Result<()> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOENT)) => return Ok(()),
         received => received?,
     }
-    let is_ioctl = i64::from(call.data.nr) == libc::SYS_ioctl;
-    let request = if is_ioctl { call.data.args[1] & 0xffff_ffff } else { 0 };
-    *lock(counts).entry((call.data.nr, request)).or_default() += 1;
+    *lock(counts).entry(call.data.args[1] & 0xffff_ffff).or_default() += 1;
     let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
     let mut answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags };
     match ask(libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut answer).cast()) {

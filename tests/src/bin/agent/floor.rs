@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit};
 
+use crate::iommufd::Space;
 use crate::vfio::{Function, Memory, PAGE};
 
 #[derive(clap::Subcommand)]
@@ -16,8 +17,18 @@ pub(crate) enum Floor {
         #[arg(default_value_t = 20_000)]
         count: u32,
     },
+    /// Time what the guests of our own count in.
+    Tick,
     /// Time the mapping of one page for DMA and its unmapping.
     Map {
+        /// A function bound to vfio-pci.
+        address: String,
+        /// How many.
+        #[arg(default_value_t = 2_000)]
+        count: u32,
+    },
+    /// The same by way of iommufd, of memory that is pinned already.
+    Copy {
         /// A function bound to vfio-pci.
         address: String,
         /// How many.
@@ -30,7 +41,12 @@ impl Floor {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Exit { count } => exit(count),
+            Self::Tick => {
+                tick();
+                Ok(())
+            }
             Self::Map { address, count } => map(&address, count),
+            Self::Copy { address, count } => copy(&address, count),
         }
     }
 }
@@ -75,19 +91,41 @@ fn exit(count: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn tick() {
+    const TICKS: u32 = 500_000_000;
+    // SAFETY: every processor of 64 bits has the counter.
+    let ticks = || unsafe { core::arch::x86_64::_rdtsc() };
+    let (start, first) = (Instant::now(), ticks());
+    while ticks() - first < TICKS.into() {}
+    println!("@@ floor tick: {:.15} s each", start.elapsed().as_secs_f64() / f64::from(TICKS));
+}
+
+/// Where a page is mapped.
+const IOVA: u64 = 0x10_0000;
+
 fn map(address: &str, count: u32) -> anyhow::Result<()> {
-    const IOVA: u64 = 0x10_0000;
     let function = Function::open(address)?;
     let memory = Memory::new(1)?;
-    let pair = || {
+    time("map", count, || {
         function.map(IOVA, &memory, 0, PAGE)?;
         function.unmap(IOVA, PAGE)
-    };
+    })
+}
+
+fn copy(address: &str, count: u32) -> anyhow::Result<()> {
+    let space = Space::open(address)?;
+    time("copy", count, || {
+        space.map(IOVA)?;
+        space.unmap(IOVA)
+    })
+}
+
+fn time(what: &str, count: u32, pair: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     pair()?;
     let start = Instant::now();
     for _ in 0..count {
         pair()?;
     }
-    println!("@@ floor map: {:.9} s each", start.elapsed().as_secs_f64() / f64::from(count));
+    println!("@@ floor {what}: {:.9} s each", start.elapsed().as_secs_f64() / f64::from(count));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod calls;
 mod count;
 mod edu;
 mod floor;
+mod iommufd;
 mod kexec;
 mod memory;
 mod nvme;
@@ -32,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Time direct reads of a block device, one at a time.
     Reads(reads::Reads),
-    /// Run a VMM and count the system calls that it makes while its guest does something.
+    /// Run a VMM and count the ioctls that it makes while its guest does something.
     Calls(calls::Calls),
     /// Count a remapping unit's events while a command runs.
     Count(count::Count),

@@ -1,4 +1,5 @@
-//! Runs a VMM, passes its output on, and says when its guest reached user space and what the VMM took.
+//! Runs a VMM, passes its output on, and says when its guest reached user space and what the VMM took; what it has
+//! locked when the guest says so.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
@@ -33,6 +34,9 @@ impl Watch {
                 println!("@@ watch userspace after {:.6} s", start.elapsed().as_secs_f64());
                 println!("@@ watch memory beyond the guest's: {} KiB", self.overhead(child.id())?);
             }
+            if line.starts_with(b"@@ look") {
+                println!("@@ watch locked: {} KiB", locked(child.id())?);
+            }
             line.clear();
         }
         let status = child.wait()?;
@@ -55,4 +59,13 @@ impl Watch {
         }
         Ok(total)
     }
+}
+
+/// What a process is charged for memory that stays where it is, in KiB: type1 counts it as locked, iommufd as pinned.
+fn locked(process: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let value = |name: &str| -> Option<u64> {
+        status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    };
+    ["VmLck:", "VmPin:"].into_iter().map(|name| value(name).with_context(|| format!("no {name}"))).sum()
 }

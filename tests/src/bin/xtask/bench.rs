@@ -1,6 +1,9 @@
-//! `cargo xtask bench`: the program and QEMU side by side in one L1, in turns.
+//! `cargo xtask bench` and `bench-shadow`: the program and QEMU side by side in one L1, in turns.
 
 mod measurement;
+mod page;
+mod shadow;
+mod variant;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +17,7 @@ use tests::program::{Programs, target_folder};
 use tests::scenario::number_after;
 
 use measurement::Measurements;
+pub(crate) use shadow::BenchShadow;
 
 /// The drive, in L1.
 const NVME: &str = "0000:00:05.0";

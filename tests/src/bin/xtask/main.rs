@@ -29,6 +29,8 @@ enum Command {
     Demo(demo::Demo),
     /// Measure the program against QEMU, in one L1 and in turns.
     Bench(bench::Bench),
+    /// Measure against QEMU what it takes to have the host's mappings follow the guest's: with iommufd and without.
+    BenchShadow(bench::BenchShadow),
     /// Print, section by section of the VT-d specification, what the tests show of it.
     Conformance(conformance::Conformance),
     /// Run the bare-metal guests here and under QEMU, and print where they end differently and who is right.
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Rig(rig) => rig.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
+        Command::BenchShadow(bench) => bench.run(),
         Command::Conformance(conformance) => conformance.run(),
         Command::QemuCompare(compare) => compare.run(),
         Command::Mutants(mutants) => mutants.run(),

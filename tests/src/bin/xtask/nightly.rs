@@ -89,7 +89,8 @@ fn record(begun: &str, reports: &[Report]) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn date(format: &str) -> anyhow::Result<String> {
+/// The date or time now, as `date` puts it.
+pub(crate) fn date(format: &str) -> anyhow::Result<String> {
     output("date", &["-u", &format!("+{format}")])
 }
 

@@ -30,6 +30,12 @@ impl Measurements {
         }
     }
 
+    /// The median of one thing, if it was measured.
+    pub(super) fn median_of(&self, scenario: &str, vmm: &str, metric: &str) -> Option<f64> {
+        let same = |it: &&Measurement| it.scenario == scenario && it.vmm == vmm && it.metric == metric;
+        self.0.iter().find(same).map(|it| it.median)
+    }
+
     /// All of them.
     pub(super) fn list(&self) -> &[Measurement] {
         &self.0
