@@ -65,7 +65,7 @@ pub use host::{
 };
 pub use memory::{MemoryError, TableMemory};
 pub use platform::{EntryRange, Platform};
-pub use shadow::{Attachment, Audit, Extent, Group, Statistics};
+pub use shadow::{Attachment, Audit, Extent, Group, GroupAudit, Statistics};
 pub use state::StateError;
 pub use types::{Access, DomainId, Iova, MsiMessage, Pasid, Permissions, Request, SourceId};
 pub use unit::{Blocked, Outcome, Resolution, Unit};

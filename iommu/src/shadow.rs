@@ -41,7 +41,7 @@ use peers::Peers;
 use report::{Log, Told};
 
 pub use attachment::Attachment;
-pub use audit::Audit;
+pub use audit::{Audit, GroupAudit};
 pub use extent::Extent;
 pub use group::Group;
 pub(crate) use report::ShadowFault;
@@ -134,6 +134,11 @@ impl<M: TableMemory + 'static> Shadow<M> {
             assignments.target_disappeared(target, &self.0.tables)
         };
         self.0.keep(told);
+    }
+
+    /// Compares what the host maps for each group with what the tables say at this moment.
+    pub(crate) fn audit(&self) -> Vec<GroupAudit> {
+        lock(&self.0.assignments).audits(&self.0.tables)
     }
 
     /// What has been asked of the host for all groups that there are and were.

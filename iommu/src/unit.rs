@@ -17,9 +17,9 @@ use crate::spec::fault::{FaultInfo, FaultReason};
 use crate::translate::{DmaRemapping, Refusal};
 use crate::walk::Fault;
 use crate::{
-    AssignedFunction, Attachment, Capabilities, EntryRange, Feature, Group, GuestAddress, HostDma, Iova,
-    MsiMessage, Platform, Request, SourceId, Statistics, TableMemory, Translation, TranslationError,
-    TranslationRequest,
+    AssignedFunction, Attachment, Capabilities, EntryRange, Feature, Group, GroupAudit, GuestAddress,
+    HostDma, Iova, MsiMessage, Platform, Request, SourceId, Statistics, TableMemory, Translation,
+    TranslationError, TranslationRequest,
 };
 
 /// A request that the unit refused. The fault, if it is to be recorded, has been.
@@ -91,7 +91,11 @@ pub struct Unit<M> {
     pub(crate) shadow: Shadow<M>,
     queue: Mutex<Queue>,
     platform: OnceLock<Arc<dyn Platform>>,
+    auditor: OnceLock<Auditor>,
 }
+
+/// Looks at what an audit has found.
+type Auditor = Box<dyn Fn(&[GroupAudit]) + Send + Sync>;
 
 /// Event messages to be sent when all locks have been released. One of a kind is enough: a second says
 /// nothing that the first does not.
@@ -151,6 +155,7 @@ impl<M: TableMemory + 'static> Unit<M> {
             shadow,
             queue: Mutex::default(),
             platform: OnceLock::new(),
+            auditor: OnceLock::new(),
             memory,
         }
     }
@@ -324,6 +329,18 @@ impl<M: TableMemory + 'static> Unit<M> {
         self.shadow.remove_peer(&(start.0..start.0.saturating_add(length)));
     }
 
+    /// Compares what the host maps for each group with what the guest's tables say at this moment. Between a
+    /// change of tables and its announcement, differences are the guest's own.
+    pub fn audit(&self) -> Vec<GroupAudit> {
+        self.shadow.audit()
+    }
+
+    /// From now on hands `auditor` what [`Self::audit`] finds each time that the host has followed what the guest
+    /// announced, before the guest is told. For tests: all tables are read each time. Only the first is taken.
+    pub fn audit_always(&self, auditor: impl Fn(&[GroupAudit]) + Send + Sync + 'static) {
+        let _ = self.auditor.set(Box::new(auditor));
+    }
+
     /// What has been asked of the host for all groups that there are and were, and what it holds now.
     pub fn shadow_statistics(&self) -> Statistics {
         self.shadow.statistics()
@@ -357,6 +374,9 @@ impl<M: TableMemory + 'static> Unit<M> {
             let request = Request::new(fault.source, fault.access);
             let info = FaultInfo::Memory { iova: fault.iova, request };
             outbox.fault(self.faults.record(&self.registers, fault.source, fault.reason, info));
+        }
+        if let Some(auditor) = self.auditor.get() {
+            auditor(&self.shadow.audit());
         }
     }
 

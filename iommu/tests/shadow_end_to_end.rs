@@ -182,6 +182,53 @@ fn a_wait_completes_after_every_call_to_the_host() {
     assert_eq!(nvme.host.mappings(), []);
 }
 
+/// The queue stops at a descriptor that is an error, with its head there.
+#[test]
+fn what_stands_before_an_error_is_carried_out_before_the_error_is_told() {
+    let (machine, nvme, table) = Machine::running();
+    machine.map(&table, 0x10_0000, 0x20_0000, 1);
+    machine.guest.unmap(&table, 0x10_0000, PAGE);
+    machine.guest.map(&table, 0x30_0000, 0x40_0000, PAGE, BOTH);
+    let head = machine.read(IQH);
+    let unit = machine.unit.clone();
+    let not_told = move || {
+        assert_eq!(read_register(&unit, IQH), head);
+        assert_eq!(read_register(&unit, FSTS), 0);
+    };
+    let pages = [0x10_0000, 0x30_0000].map(|iova| iotlb_pages(DOMAIN, iova, 1, false));
+    let nonsense = [15, 0];
+    let submit = || {
+        let status = machine.begin(&[pages[0], pages[1], nonsense]);
+        assert_eq!(read_status(&machine.guest.memory, status), IN_USE);
+    };
+    assert_eq!(nvme.during(submit, not_told), 2);
+    assert_eq!((machine.read(IQH), machine.read(FSTS) & 0x10), (head + 32, 0x10));
+    nvme.assert_exact();
+}
+
+/// A queue without a wait, or with more in it than is done at once.
+#[test]
+fn what_nobody_waits_for_is_carried_out_at_the_end_of_the_queue() {
+    let (machine, nvme, table) = Machine::running();
+    let buffers: Vec<_> = (0..150_u64).map(|index| 0x1000_0000 + index * 0x10_0000).collect();
+    for iova in &buffers {
+        machine.guest.map(&table, *iova, 0x2000_0000 + iova, PAGE, BOTH);
+    }
+    let pages: Vec<_> = buffers.iter().map(|iova| iotlb_pages(DOMAIN, *iova, 1, false)).collect();
+    machine.begin(&pages);
+    assert_eq!(nvme.host.calls().len(), 150);
+    machine.guest.unmap(&table, buffers[0], PAGE);
+    // One descriptor alone, over the place of the wait that follows it.
+    let tail = machine.read(IQT);
+    let at = machine.queue + u64::from(tail);
+    machine.guest.write(at, pages[0][0]);
+    machine.guest.write(at + 8, pages[0][1]);
+    machine.write(IQT, tail + 16);
+    assert_eq!(nvme.host.calls(), [Call::Unmap { iova: buffers[0], length: PAGE }]);
+    assert_eq!(machine.read(IQH), tail + 16);
+    nvme.assert_exact();
+}
+
 #[test]
 fn translation_is_reported_when_the_host_follows_it() {
     let machine = Machine::new();

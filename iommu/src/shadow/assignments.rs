@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Tables;
 use super::assignment::{Assignment, Seat};
-use super::audit::Audit;
+use super::audit::{Audit, GroupAudit};
 use super::group::{GroupId, MemberId};
 use super::member::Member;
 use super::operation::{Operation, Whom};
@@ -219,6 +219,16 @@ impl Assignments {
             total += group.moves();
         }
         total
+    }
+
+    /// All groups against what the tables say now.
+    pub(super) fn audits(&self, tables: &Tables<impl TableMemory>) -> Vec<GroupAudit> {
+        let of_group = |group: &Assignment| GroupAudit {
+            functions: hearers([group]).iter().map(|hearer| hearer.source).collect(),
+            statistics: group.statistics(&self.spaces),
+            audit: group.audit(&self.spaces, tables),
+        };
+        self.groups.values().map(of_group).collect()
     }
 
     pub(super) fn audit(&self, group: GroupId, tables: &Tables<impl TableMemory>) -> Audit {

@@ -3,6 +3,8 @@
 use super::commitment::Commitment;
 use super::difference::unmatched;
 use super::extent::{Extent, Extents};
+use super::statistics::Statistics;
+use crate::SourceId;
 use crate::{FirstStage, Iova, Permissions};
 
 /// How many differences of each kind are listed.
@@ -19,6 +21,17 @@ pub struct Audit {
     pub missing: Vec<Extent>,
     /// Of what the tables say, what the host refused to map and has not been asked for again. The first 64.
     pub refused: Vec<Extent>,
+}
+
+/// What there is to know of one group at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupAudit {
+    /// Its functions.
+    pub functions: Vec<SourceId>,
+    /// The numbers of its address space.
+    pub statistics: Statistics,
+    /// What its address space and the tables differ in.
+    pub audit: Audit,
 }
 
 impl Audit {

@@ -9,6 +9,8 @@ use support::guest::{Device, Guest, Memory, PAGE, RAM, Table};
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod batches;
+mod cost;
 mod flushes;
 mod groups;
 mod limits;

@@ -221,6 +221,43 @@ pub(super) const ALL: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "neighbours-coalesced",
+        why: "Buffers beside each other that two processors announce together become one mapping.",
+        file: "iommu/src/shadow/commitment.rs",
+        find: "leaf.continues_into(next) && (!edges.contains(&next.start()) || was_one())",
+        replace: "leaf.continues_into(next) && (edges.len() < usize::MAX || was_one())",
+        killed_by: Test::integration(
+            "iommu",
+            "shadow_neighbours",
+            "neighbours_that_were_mapped_together_are_unmapped_one_without_the_other",
+        ),
+    },
+    Mutant {
+        name: "batch-forgets-ranges",
+        why: "Of several ranges before one wait, the host follows the first.",
+        file: "iommu/src/shadow/space.rs",
+        find: "for range in outermost(ranges) {",
+        replace: "for range in outermost(ranges).into_iter().take(1) {",
+        killed_by: Test::integration(
+            "iommu",
+            "shadow_model",
+            "no_function_ever_reaches_what_its_tables_have_not_allowed",
+        ),
+    },
+    Mutant {
+        name: "batch-lost-at-error",
+        why: "What was announced before a descriptor that is an error is not carried out.",
+        file: "iommu/src/queue.rs",
+        find: "        self.announce_all(&mut batch, outbox);
+        self.publish_head(queue);",
+        replace: "        self.publish_head(queue);",
+        killed_by: Test::integration(
+            "iommu",
+            "shadow_end_to_end",
+            "what_stands_before_an_error_is_carried_out_before_the_error_is_told",
+        ),
+    },
+    Mutant {
         name: "space-entered-empty",
         why: "A group comes into its new address space before anything is mapped there: its DMA fails for a while.",
         file: "iommu/src/shadow/assignment.rs",
