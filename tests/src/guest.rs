@@ -203,7 +203,7 @@ impl Guest {
     pub fn hosting(mut self, guest: &Self) -> Self {
         self.hosts = true;
         self.script = format!(
-            "{}\nset -o pipefail\n(\n{}) </dev/null 2>&1 | awk '{{ print \"[L3] \" $0; fflush() }}'\n",
+            "{}\nulimit -l unlimited\nset -o pipefail\n(\n{}) </dev/null 2>&1 | awk '{{ print \"[L3] \" $0; fflush() }}'\n",
             self.script,
             guest.job()
         );

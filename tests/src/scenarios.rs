@@ -9,6 +9,7 @@ mod kexec;
 mod l3;
 mod limits;
 mod modes;
+mod nested;
 mod nvme;
 mod order;
 mod paths;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Session> {
         refusals::session(),
         limits::session(),
         l3::session(),
+        nested::session(),
         iommufd::session(),
     ]
 }

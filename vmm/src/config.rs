@@ -75,8 +75,9 @@ pub struct Options {
     #[arg(long, value_name = "KIND")]
     pub iommu: Option<IommuChoice>,
 
-    /// What the remapping unit can do: `legacy` or `second-stage`, which work with --vfio, `first-stage` or
-    /// `full`, for emulated devices, or `auto`, what serves the machine best [default: auto]
+    /// What the remapping unit can do: `legacy` or `second-stage`, which work with --vfio, `nested`, which does
+    /// where the host's unit nests, `first-stage` or `full`, for emulated devices, or `auto`, what serves the
+    /// machine best [default: auto]
     #[arg(long, value_name = "NAME")]
     pub iommu_profile: Option<ProfileChoice>,
 

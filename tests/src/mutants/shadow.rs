@@ -349,4 +349,26 @@ pub(super) const ALL: &[Mutant] = &[
             "shadow::tests::scalable::behind_tables_that_are_not_followed_nothing_is_reached",
         ),
     },
+    Mutant {
+        name: "first-stage-remembered",
+        why: "The host is not told to forget what an invalidation by PASID names in a first-stage table.",
+        file: "iommu/src/shadow/walked.rs",
+        find: "Invalidation::PasidIotlb(domain, pasid) if self.is(domain, pasid) => Forget::Everything,",
+        replace: "Invalidation::PasidIotlb(..) => continue,",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::nested::what_the_guest_takes_back_is_forgotten_before_it_is_told",
+        ),
+    },
+    Mutant {
+        name: "host-that-does-not-forget",
+        why: "A group stays where it is although the host may still go by what the guest took back.",
+        file: "iommu/src/shadow/assignments.rs",
+        find: "self.evict(key, &error, &mut operation);",
+        replace: "drop(error);",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::nested::a_host_that_does_not_forget_reaches_nothing_until_it_is_asked_again",
+        ),
+    },
 ];

@@ -5,11 +5,12 @@ use std::str::FromStr;
 use iommu::{CapabilitiesBuilder, Feature, Profile, UnknownFeature};
 
 /// The profiles by name; the one that the machine chooses is not known yet.
-const PROFILES: [(&str, ProfileChoice); 5] = [
+const PROFILES: [(&str, ProfileChoice); 6] = [
     ("auto", ProfileChoice::Auto),
     ("legacy", ProfileChoice::Named(Profile::Legacy)),
     ("second-stage", ProfileChoice::Named(Profile::SecondStage)),
     ("first-stage", ProfileChoice::Named(Profile::FirstStage)),
+    ("nested", ProfileChoice::Named(Profile::Nested)),
     ("full", ProfileChoice::Named(Profile::Full)),
 ];
 
@@ -37,8 +38,8 @@ impl FromStr for ProfileChoice {
         let found = PROFILES.iter().find(|(name, _)| *name == text);
         found.map(|(_, choice)| *choice).ok_or_else(|| {
             format!(
-                "There is no profile `{text}`: --iommu-profile takes auto, legacy, second-stage, first-stage or \
-                 full"
+                "There is no profile `{text}`: --iommu-profile takes auto, legacy, second-stage, first-stage, \
+                 nested or full"
             )
         })
     }

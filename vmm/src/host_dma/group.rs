@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use devices::{GuestRam, VtdUnit};
-use iommu::{GuestAddress, HostDma};
+use iommu::{GuestAddress, HostDma, HostUnit};
 
 use super::iommufd::{Members, Mover};
 use super::ranges::Ranges;
@@ -56,6 +56,14 @@ impl Group {
     /// Bits of address that the host translates: 48 means addresses up to 2^48 - 1.
     pub fn width(&self) -> Result<u8, HostError> {
         Ok(self.ranges()?.width())
+    }
+
+    /// What the host's unit can do, if it walks first-stage tables of guests.
+    pub fn nesting(&self) -> Option<HostUnit> {
+        match &self.backing {
+            Backing::Container(_) => None,
+            Backing::Movable(members) => members.iommufd().nesting(),
+        }
     }
 
     /// Checks that the host can follow a guest's unit of `width` bits over this RAM.

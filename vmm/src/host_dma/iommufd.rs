@@ -7,6 +7,7 @@
 
 mod calls;
 mod group;
+mod nested;
 mod space;
 mod tables;
 
@@ -18,15 +19,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use devices::GuestRam;
-use iommu::{GuestAddress, HostIommu, HostSpace, MapError, SpaceId};
+use iommu::{FirstStage, GuestAddress, HostIommu, HostSpace, HostUnit, MapError, NestedSpace, SpaceId};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::HostError;
 use super::ranges::Ranges;
 use super::stop::stop;
 use calls::{Calls, Descriptor};
+use nested::{Nested, NestedHandle, Parents};
 use space::Space;
-use tables::PageTables;
+use tables::{PageTables, Target};
 
 pub(super) use group::{Attachable, Members, Mover};
 
@@ -39,13 +41,30 @@ pub struct Iommufd {
     blocked: Arc<PageTables>,
     /// What every device so far can use.
     usable: Arc<ArcSwap<Ranges>>,
-    /// The spaces there are, by their IOAS.
-    spaces: Mutex<BTreeMap<u32, Weak<PageTables>>>,
+    /// The spaces there are, by their IOAS; those of first-stage tables by other numbers.
+    spaces: Mutex<BTreeMap<u32, Weak<dyn Target>>>,
+    /// Guest RAM behind first-stage tables.
+    parents: Arc<Parents>,
+    nesting: Mutex<Nesting>,
     /// Devices that page tables can be made for.
     devices: Mutex<Vec<Weak<dyn Attachable>>>,
     /// For [`Descriptor`]s only: what devices are bound to.
     descriptor: Option<Arc<Descriptor>>,
 }
+
+/// What is known of the units that devices are behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nesting {
+    /// There is no device yet.
+    Unknown,
+    /// Every one nests; this is what all of them can do.
+    Every(HostUnit),
+    /// One of them does not nest.
+    NotEvery,
+}
+
+/// Objects of an iommufd have numbers below this, and spaces of first-stage tables from this on.
+const FIRST_NESTED: u32 = 1 << 31;
 
 impl Iommufd {
     /// Opens the one at `path` (`/dev/iommu`).
@@ -80,9 +99,12 @@ impl Iommufd {
             calls.map(ram.ioas(), region.start_addr().0, host as u64, region.len())?;
         }
         let blocked = PageTables::new(calls.clone())?;
+        let ram = Arc::new(ram);
         Ok(Self {
+            parents: Arc::new(Parents::new(calls.clone(), ram.clone())),
+            nesting: Mutex::new(Nesting::Unknown),
             calls,
-            ram: Arc::new(ram),
+            ram,
             blocked: Arc::new(blocked),
             usable: Arc::default(),
             spaces: Mutex::default(),
@@ -98,7 +120,7 @@ impl Iommufd {
 
     /// Takes in a device that is bound and attached to nothing, which pins guest RAM if it is the first, and
     /// attaches it to `place`.
-    fn admit(&self, device: &Arc<dyn Attachable>, place: &PageTables) -> Result<(), HostError> {
+    fn admit(&self, device: &Arc<dyn Attachable>, place: &dyn Target) -> Result<(), HostError> {
         self.ram.populate(&**device).map_err(|source| match source.raw_os_error() {
             Some(libc::ENOMEM) => HostError::Pin { source },
             _ => HostError::step("pin guest memory")(source),
@@ -106,10 +128,39 @@ impl Iommufd {
         place.admit(&**device).map_err(HostError::step("put the device behind its IOMMU"))?;
         let ranges = self.calls.ranges(place.ioas()).map_err(HostError::step("describe its IOMMU"))?;
         self.usable.rcu(|before| before.common(&Ranges(ranges.clone())));
+        self.ask_for_nesting(&**device);
         let mut devices = lock(&self.devices);
         devices.retain(|device| device.strong_count() > 0);
         devices.push(Arc::downgrade(device));
         Ok(())
+    }
+
+    /// Finds out whether the unit that `device` is behind walks first-stage tables of guests: its registers say so,
+    /// and the kernel makes what stands behind one.
+    fn ask_for_nesting(&self, device: &dyn Attachable) {
+        let unit = self.unit(device).filter(|unit| unit.nests()).filter(|_| {
+            let made = self.calls.new_parent(self.blocked.ioas(), device.number());
+            made.is_ok_and(|table| self.calls.destroy(table).is_ok())
+        });
+        let mut nesting = lock(&self.nesting);
+        *nesting = match (*nesting, unit) {
+            (Nesting::Unknown, Some(unit)) => Nesting::Every(unit),
+            (Nesting::Every(others), Some(unit)) => Nesting::Every(others.and(unit)),
+            (Nesting::NotEvery, _) | (_, None) => Nesting::NotEvery,
+        };
+    }
+
+    /// What the units of all devices can do, if every one of them walks first-stage tables of guests.
+    pub(super) fn nesting(&self) -> Option<HostUnit> {
+        match *lock(&self.nesting) {
+            Nesting::Every(unit) => Some(unit),
+            Nesting::Unknown | Nesting::NotEvery => None,
+        }
+    }
+
+    /// The registers of the unit that a device is behind, if it is Intel's.
+    fn unit(&self, device: &dyn Attachable) -> Option<HostUnit> {
+        self.calls.unit(device.number()).ok()?
     }
 
     /// What every device so far can use.
@@ -122,9 +173,7 @@ impl Iommufd {
     pub(super) fn is_coherent(&self, device: &dyn Attachable) -> bool {
         /// Snoop control, in the extended capability register (§11.4.3).
         const SNOOP_CONTROL: u64 = 1 << 7;
-        let intel =
-            self.descriptor.as_ref().and_then(|descriptor| descriptor.intel(device.number()).ok()).flatten();
-        intel.is_some_and(|intel| intel.ecap_reg & SNOOP_CONTROL != 0)
+        self.unit(device).is_some_and(|unit| unit.ecap & SNOOP_CONTROL != 0)
     }
 
     fn make_space(&self) -> io::Result<Space> {
@@ -133,13 +182,14 @@ impl Iommufd {
         if let Some(device) = lock(&self.devices).iter().find_map(Weak::upgrade) {
             tables.populate(&*device)?;
         }
+        let space: Arc<dyn Target> = tables.clone();
         let mut spaces = lock(&self.spaces);
         spaces.retain(|_, space| space.strong_count() > 0);
-        spaces.insert(tables.ioas(), Arc::downgrade(&tables));
+        spaces.insert(tables.ioas(), Arc::downgrade(&space));
         Ok(Space::new(self.calls.clone(), tables, self.ram.clone(), self.usable.clone()))
     }
 
-    fn space(&self, id: SpaceId) -> Option<Arc<PageTables>> {
+    fn space(&self, id: SpaceId) -> Option<Arc<dyn Target>> {
         lock(&self.spaces).get(&id.0)?.upgrade()
     }
 }
@@ -150,6 +200,21 @@ impl HostIommu for Iommufd {
             Ok(space) => Ok(Box::new(space)),
             Err(error) => Err(MapError::Host(format!("no address space can be made: {error}"))),
         }
+    }
+
+    fn nests(&self) -> bool {
+        self.nesting().is_some()
+    }
+
+    fn nest(&self, table: FirstStage) -> Result<Box<dyn NestedSpace>, MapError> {
+        let nested = Arc::new(Nested::new(self.calls.clone(), self.parents.clone(), table));
+        let space: Arc<dyn Target> = nested.clone();
+        let mut spaces = lock(&self.spaces);
+        spaces.retain(|_, space| space.strong_count() > 0);
+        let free = (FIRST_NESTED..=u32::MAX).find(|number| !spaces.contains_key(number));
+        let number = free.ok_or_else(|| MapError::Host("there are too many address spaces".into()))?;
+        spaces.insert(number, Arc::downgrade(&space));
+        Ok(Box::new(NestedHandle { id: SpaceId(number), nested }))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices::GuestRam;
+use iommu::HostUnit;
 use kvm_ioctls::VmFd;
 
 use super::BuildError;
@@ -75,10 +76,15 @@ impl FromHost {
         let assigned = widths.into_iter().min().map(|width| Abilities {
             width,
             coherent: self.taken.iter().all(|(_, taken)| taken.coherent),
-            // Nobody asks iommufd for it yet, and type1 has no such thing.
-            nesting: false,
+            nesting: self.nesting(),
         });
         Ok(Circumstances { assigned, slots: false })
+    }
+
+    /// What the host's units can do, if all of them walk first-stage tables of guests.
+    fn nesting(&self) -> Option<HostUnit> {
+        let units = self.taken.iter().map(|(_, taken)| taken.group.nesting());
+        units.reduce(|one, other| Some(one?.and(other?))).flatten()
     }
 
     /// Checks that the host follows a unit of `width` bits over all of guest RAM.

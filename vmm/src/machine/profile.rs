@@ -5,7 +5,7 @@
 //! announces. So behind an assigned function, whose mappings the host must be given one by one, there can be
 //! first-stage tables only where the host's IOMMU walks them itself.
 
-use iommu::{Capabilities, Feature, Profile};
+use iommu::{Capabilities, Feature, HostUnit, Profile};
 
 use crate::config::{ProfileChoice, UnitSpec, profile_name};
 
@@ -25,8 +25,8 @@ pub(super) struct Abilities {
     pub width: u8,
     /// Whether it makes all DMA see the processors' caches.
     pub coherent: bool,
-    /// Whether it walks a guest's first-stage tables itself.
-    pub nesting: bool,
+    /// What its units can do, if they walk a guest's first-stage tables themselves.
+    pub nesting: Option<HostUnit>,
 }
 
 /// The unit that the machine gets.
@@ -58,6 +58,9 @@ pub(super) fn choose(spec: &UnitSpec, circumstances: Circumstances) -> Result<Ch
         wanted = wanted.with(Feature::CachingMode);
     }
     wanted = spec.features.apply(wanted);
+    if let Some(unit) = assigned.and_then(|host| host.nesting) {
+        wanted = wanted.walked_by(unit);
+    }
     if slots || assigned.is_some_and(|host| !host.coherent) {
         // What is plugged in later may be on a host's unit that does not snoop.
         wanted = wanted.without(Feature::SnoopControl);
@@ -84,10 +87,9 @@ fn best(circumstances: Circumstances) -> (Profile, &'static str) {
         Circumstances { slots: true, .. } => {
             (Profile::Legacy, "functions may be plugged in, and a guest never announces first-stage mappings")
         }
-        Circumstances { assigned: Some(Abilities { nesting: true, .. }), .. } => (
-            Profile::FirstStage,
-            "functions are assigned, and the host's IOMMU walks first-stage tables itself",
-        ),
+        Circumstances { assigned: Some(Abilities { nesting: Some(_), .. }), .. } => {
+            (Profile::Nested, "functions are assigned, and the host's IOMMU walks first-stage tables itself")
+        }
         // Every kernel knows legacy mode, and the other profile has nothing that an assigned function can use.
         Circumstances { assigned: Some(_), .. } => {
             (Profile::Legacy, "functions are assigned, and a guest never announces first-stage mappings")
@@ -105,7 +107,7 @@ fn check_followed(capabilities: &Capabilities, circumstances: Circumstances) -> 
     } else {
         ("Functions that are plugged in", "the slots for them")
     };
-    let nested = !circumstances.slots && circumstances.assigned.is_some_and(|host| host.nesting);
+    let nested = !circumstances.slots && circumstances.assigned.is_some_and(|host| host.nesting.is_some());
     if capabilities.has(Feature::FirstStage) && !nested {
         return Err(format!(
             "{what} cannot follow first-stage tables, because a guest never announces what it maps there: take \
@@ -116,6 +118,12 @@ fn check_followed(capabilities: &Capabilities, circumstances: Circumstances) -> 
         return Err(format!(
             "{what} cannot mark a guest's second-stage tables, because the host goes by tables of its own: drop \
              +second-stage-dirty or {without}"
+        ));
+    }
+    if let Some(feature) = [Feature::Nested, Feature::Execute].into_iter().find(|it| capabilities.has(*it)) {
+        return Err(format!(
+            "{what} cannot be behind a unit with {feature}, because the host walks no more than one stage of a \
+             guest's tables, for reads and writes: drop +{feature} or {without}"
         ));
     }
     if !capabilities.has(Feature::CachingMode) {

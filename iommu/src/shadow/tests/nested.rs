@@ -212,6 +212,15 @@ fn what_the_guest_takes_back_is_forgotten_before_it_is_told() {
 }
 
 #[test]
+fn what_is_announced_before_one_wait_is_one_call() {
+    let (scene, host, attachment) = behind_a_table();
+    let batch = [0x1000, 0x5000, 0x3000].map(|iova| pages_of(RID_PASID, iova));
+    assert_eq!(scene.shadow.apply(&scene.view, &batch), []);
+    assert_eq!(host.asked(), [Asked::Forget(id(TABLE), vec![page(0x1000), page(0x5000), page(0x3000)])]);
+    assert_eq!(attachment.statistics().forgets, 1);
+}
+
+#[test]
 fn a_host_that_does_not_forget_reaches_nothing_until_it_is_asked_again() {
     let (scene, host, _attachment) = behind_a_table();
     host.refuse(true);

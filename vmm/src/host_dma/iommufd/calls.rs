@@ -5,12 +5,18 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use iommu::Permissions;
+use iommu::{FirstStage, Forget, HostUnit, Permissions};
 use iommufd_bindings::iommufd::iommu_hw_info_type_IOMMU_HW_INFO_TYPE_INTEL_VTD as INTEL_VTD;
 use iommufd_bindings::iommufd::{
     IOMMUFD_CMD_IOAS_COPY, IOMMUFD_CMD_IOAS_IOVA_RANGES, IOMMUFD_TYPE, iommu_hw_info, iommu_hw_info_vtd,
-    iommu_hwpt_alloc, iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map,
-    iommu_ioas_unmap, iommu_iova_range, iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED,
+    iommu_hwpt_alloc, iommu_hwpt_data_type_IOMMU_HWPT_DATA_VTD_S1 as VTD_S1, iommu_hwpt_invalidate,
+    iommu_hwpt_invalidate_data_type_IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 as INVALIDATE_VTD_S1,
+    iommu_hwpt_vtd_s1, iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_EAFE as EAFE,
+    iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_SRE as SRE, iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_WPE as WPE,
+    iommu_hwpt_vtd_s1_invalidate, iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF as LEAF,
+    iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map, iommu_ioas_unmap,
+    iommu_iova_range, iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
+    iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_WRITEABLE as WRITABLE,
 };
@@ -38,11 +44,23 @@ pub(super) struct Copy {
 
 /// What is asked of an iommufd. Objects are named by numbers of its own.
 pub(super) trait Calls: Send + Sync {
+    /// The registers of the unit that a bound device is behind, if it is Intel's.
+    fn unit(&self, device: u32) -> io::Result<Option<HostUnit>>;
+
     /// Makes an address space that maps nothing.
     fn new_ioas(&self) -> io::Result<u32>;
 
     /// Makes a page table for `device` that holds what an IOAS maps, now and from now on.
     fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32>;
+
+    /// Makes a page table like that, which first-stage tables of a guest can stand in front of.
+    fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32>;
+
+    /// Makes a page table for `device` of a first-stage table of a guest's, in front of `parent`.
+    fn new_nested(&self, parent: u32, device: u32, table: FirstStage) -> io::Result<u32>;
+
+    /// Has the IOMMU forget what it has walked in front of its parent; all of `what` in one call.
+    fn forget(&self, nested: u32, what: &[Forget]) -> io::Result<()>;
 
     /// Destroys an IOAS or a page table that nothing uses.
     fn destroy(&self, object: u32) -> io::Result<()>;
@@ -73,7 +91,7 @@ impl Descriptor {
     }
 
     /// What the Intel IOMMU behind a bound device can do; none if it is another maker's.
-    pub(in crate::host_dma) fn intel(&self, device: u32) -> io::Result<Option<iommu_hw_info_vtd>> {
+    fn intel(&self, device: u32) -> io::Result<Option<iommu_hw_info_vtd>> {
         let mut answer = iommu_hw_info_vtd::default();
         let mut question = iommu_hw_info {
             size: size_of::<iommu_hw_info>() as u32,
@@ -89,6 +107,37 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// Makes a page table. What `argument` points to is as long as it says.
+    fn allocate(&self, mut argument: iommu_hwpt_alloc) -> io::Result<u32> {
+        argument.size = size_of::<iommu_hwpt_alloc>() as u32;
+        self.iommufd.alloc_iommu_hwpt(&mut argument).map_err(reason)?;
+        Ok(argument.out_hwpt_id)
+    }
+}
+
+/// A first-stage table in the words of the kernel.
+pub(super) fn first_stage(table: FirstStage) -> iommu_hwpt_vtd_s1 {
+    let FirstStage { table, levels, supervisor, write_protect, extended_accessed } = table;
+    let flags = [(supervisor, SRE), (extended_accessed, EAFE), (write_protect, WPE)];
+    iommu_hwpt_vtd_s1 {
+        flags: flags.iter().filter(|(set, _)| *set).map(|(_, flag)| u64::from(*flag)).sum(),
+        pgtbl_addr: table.0,
+        addr_width: if levels == 5 { 57 } else { 48 },
+        ..Default::default()
+    }
+}
+
+/// What is to be forgotten in the words of the kernel.
+pub(super) fn invalidation(what: &Forget) -> iommu_hwpt_vtd_s1_invalidate {
+    let (addr, npages, leaves) = match *what {
+        Forget::Everything => (0, u64::MAX, false),
+        Forget::Pages { iova, count, leaves } => (iova.0, count, leaves),
+    };
+    let flags = if leaves { LEAF } else { 0 };
+    iommu_hwpt_vtd_s1_invalidate { addr, npages, flags, ..Default::default() }
+}
+
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.number
@@ -96,6 +145,11 @@ impl AsRawFd for Descriptor {
 }
 
 impl Calls for Descriptor {
+    fn unit(&self, device: u32) -> io::Result<Option<HostUnit>> {
+        let intel = self.intel(device)?;
+        Ok(intel.map(|intel| HostUnit { cap: intel.cap_reg, ecap: intel.ecap_reg }))
+    }
+
     fn new_ioas(&self) -> io::Result<u32> {
         let mut argument =
             iommu_ioas_alloc { size: size_of::<iommu_ioas_alloc>() as u32, flags: 0, out_ioas_id: 0 };
@@ -104,14 +158,38 @@ impl Calls for Descriptor {
     }
 
     fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32> {
-        let mut argument = iommu_hwpt_alloc {
-            size: size_of::<iommu_hwpt_alloc>() as u32,
+        self.allocate(iommu_hwpt_alloc { dev_id: device, pt_id: ioas, ..Default::default() })
+    }
+
+    fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32> {
+        let flags = NEST_PARENT;
+        self.allocate(iommu_hwpt_alloc { flags, dev_id: device, pt_id: ioas, ..Default::default() })
+    }
+
+    fn new_nested(&self, parent: u32, device: u32, table: FirstStage) -> io::Result<u32> {
+        let data = first_stage(table);
+        self.allocate(iommu_hwpt_alloc {
             dev_id: device,
-            pt_id: ioas,
+            pt_id: parent,
+            data_type: VTD_S1,
+            data_len: size_of_val(&data) as u32,
+            data_uptr: std::ptr::from_ref(&data) as u64,
+            ..Default::default()
+        })
+    }
+
+    fn forget(&self, nested: u32, what: &[Forget]) -> io::Result<()> {
+        let entries: Vec<_> = what.iter().map(invalidation).collect();
+        let mut argument = iommu_hwpt_invalidate {
+            size: size_of::<iommu_hwpt_invalidate>() as u32,
+            hwpt_id: nested,
+            data_uptr: entries.as_ptr() as u64,
+            data_type: INVALIDATE_VTD_S1,
+            entry_len: size_of::<iommu_hwpt_vtd_s1_invalidate>() as u32,
+            entry_num: entries.len() as u32,
             ..Default::default()
         };
-        self.iommufd.alloc_iommu_hwpt(&mut argument).map_err(reason)?;
-        Ok(argument.out_hwpt_id)
+        self.iommufd.invalidate_hwpt(&mut argument).map_err(reason)
     }
 
     fn destroy(&self, object: u32) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use iommu::Permissions;
+use iommu::{FirstStage, Forget, HostUnit, Permissions};
 
 use super::calls::{Calls, Copy};
 use super::{Attachable, lock};
@@ -28,6 +28,14 @@ pub(super) struct Objects {
     pub(super) attached: BTreeMap<u32, u32>,
     /// Devices that may not be attached to any page table but this one, as long as it says so.
     pub(super) stubborn: Option<(u32, u32)>,
+    /// What the units of every kind can do.
+    pub(super) unit: Option<HostUnit>,
+    /// Page tables that first-stage tables can stand in front of.
+    pub(super) parents: Vec<u32>,
+    /// Those that stand there, each with its parent.
+    pub(super) nested: BTreeMap<u32, (u32, FirstStage)>,
+    /// What each of these was told to forget, call by call.
+    pub(super) forgotten: Vec<(u32, Vec<Forget>)>,
     /// The errno of every copy.
     pub(super) copies_fail: Option<i32>,
     /// Every attachment there was: device and page table.
@@ -93,6 +101,47 @@ impl Objects {
 }
 
 impl Calls for Fake {
+    fn unit(&self, _device: u32) -> io::Result<Option<HostUnit>> {
+        Ok(self.look(|objects| objects.unit))
+    }
+
+    fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32> {
+        if !self.look(|objects| objects.unit.is_some_and(HostUnit::nests)) {
+            return refuse(libc::EOPNOTSUPP);
+        }
+        let table = self.new_table(ioas, device)?;
+        self.look(|objects| objects.parents.push(table));
+        Ok(table)
+    }
+
+    fn new_nested(&self, parent: u32, device: u32, table: FirstStage) -> io::Result<u32> {
+        self.look(|objects| {
+            if !objects.parents.contains(&parent) || !matches!(table.levels, 4 | 5) {
+                return refuse(libc::EINVAL);
+            }
+            let number = objects.number();
+            let (ioas, kind) = objects.tables[&parent];
+            // What stands behind it is looked at when a device is attached.
+            objects.tables.insert(number, (ioas, if kind == device / 10 { kind } else { u32::MAX }));
+            objects.nested.insert(number, (parent, table));
+            Ok(number)
+        })
+    }
+
+    fn forget(&self, nested: u32, what: &[Forget]) -> io::Result<()> {
+        self.look(|objects| {
+            let aligned = |one: &Forget| match one {
+                Forget::Everything => true,
+                Forget::Pages { iova, count, .. } => iova.0.is_multiple_of(4096) && *count != 0,
+            };
+            if !objects.nested.contains_key(&nested) || !what.iter().all(aligned) {
+                return refuse(libc::EINVAL);
+            }
+            objects.forgotten.push((nested, what.to_vec()));
+            Ok(())
+        })
+    }
+
     fn new_ioas(&self) -> io::Result<u32> {
         self.look(|objects| {
             let number = objects.number();
@@ -116,10 +165,13 @@ impl Calls for Fake {
     fn destroy(&self, object: u32) -> io::Result<()> {
         self.look(|objects| {
             if objects.attached.values().any(|table| *table == object)
+                || objects.nested.values().any(|(parent, _)| *parent == object)
                 || objects.tables.values().any(|(ioas, _)| *ioas == object)
             {
                 return refuse(libc::EBUSY);
             }
+            objects.nested.remove(&object);
+            objects.parents.retain(|parent| *parent != object);
             let found = objects.tables.remove(&object).is_some() || objects.ioases.remove(&object).is_some();
             if found { Ok(()) } else { refuse(libc::ENOENT) }
         })

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use iommu::{HostGroup, MapError, SpaceId};
 
-use super::tables::PageTables;
+use super::tables::Target;
 use super::{Iommufd, lock, stop};
 use crate::host_dma::HostError;
 
@@ -30,13 +30,13 @@ pub(in crate::host_dma) struct Members {
 struct State {
     devices: Vec<Weak<dyn Attachable>>,
     /// The space they are in, kept for as long as they are.
-    current: Arc<PageTables>,
+    current: Arc<dyn Target>,
 }
 
 impl Members {
     /// A group without members.
     pub(in crate::host_dma) fn new(iommufd: Arc<Iommufd>) -> Self {
-        let current = iommufd.blocked.clone();
+        let current: Arc<dyn Target> = iommufd.blocked.clone();
         Self { iommufd, state: Mutex::new(State { devices: Vec::new(), current }) }
     }
 
@@ -51,31 +51,31 @@ impl Members {
         if state.devices.is_empty() {
             state.current = self.iommufd.blocked.clone();
         }
-        self.iommufd.admit(device, &state.current)?;
+        self.iommufd.admit(device, &*state.current)?;
         state.devices.push(Arc::downgrade(device));
         Ok(())
     }
 
     /// Puts every device into `target`. Where the host has them in one group the first takes the others
     /// along; where it has not, each goes by itself.
-    fn go(&self, target: &Arc<PageTables>) -> io::Result<()> {
+    fn go(&self, target: Arc<dyn Target>) -> io::Result<()> {
         let mut state = lock(&self.state);
         let devices: Vec<_> = state.devices.iter().filter_map(Weak::upgrade).collect();
         for (index, device) in devices.iter().enumerate() {
             if let Err(error) = target.admit(&**device) {
                 for moved in &devices[..=index] {
-                    retreat(&**moved, &state.current);
+                    retreat(&**moved, &*state.current);
                 }
                 return Err(error);
             }
         }
-        state.current = target.clone();
+        state.current = target;
         Ok(())
     }
 }
 
 /// Puts a device back where it was or, where the host refuses that too, where nothing is reachable.
-fn retreat(device: &dyn Attachable, to: &PageTables) {
+fn retreat(device: &dyn Attachable, to: &dyn Target) {
     if to.admit(device).is_err()
         && let Err(error) = device.detach()
     {
@@ -91,7 +91,7 @@ impl HostGroup for Mover {
         let Some(target) = self.0.iommufd.space(space) else {
             return Err(MapError::Host(format!("there is no address space {}", space.0)));
         };
-        self.0.go(&target).map_err(|error| {
+        self.0.go(target).map_err(|error| {
             MapError::Host(match error.raw_os_error() {
                 Some(libc::EADDRINUSE) => {
                     "the address space maps what the device cannot use (a reserved region)".into()
@@ -103,7 +103,7 @@ impl HostGroup for Mover {
 
     fn block(&self) {
         let blocked = &self.0.iommufd.blocked;
-        if self.0.go(blocked).is_ok() {
+        if self.0.go(blocked.clone()).is_ok() {
             return;
         }
         let mut state = lock(&self.0.state);

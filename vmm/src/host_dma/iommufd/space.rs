@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use iommu::{GuestAddress, HostMapper, HostSpace, Iova, MapError, Permissions, SpaceId};
 
 use super::calls::{Calls, Copy};
-use super::tables::PageTables;
+use super::tables::{PageTables, Target};
 use super::{explain, stop};
 use crate::host_dma::ranges::Ranges;
 

@@ -1,10 +1,20 @@
-//! An IOAS with its page tables.
+//! What devices can be attached to: an IOAS with its page tables, and such like.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::calls::Calls;
 use super::{Attachable, lock};
+
+/// An address space of any kind, by the page tables that stand for it: one, or one for each kind of IOMMU where the
+/// host has several that cannot share.
+pub(super) trait Target: Send + Sync {
+    /// Attaches `device`, in place of what it was attached to.
+    fn admit(&self, device: &dyn Attachable) -> io::Result<()>;
+
+    /// The IOAS whose reserved regions come to be with a device that is attached.
+    fn ioas(&self) -> u32;
+}
 
 /// An IOAS, and the page tables that hold what it maps: one, or one for each kind of IOMMU where the host has
 /// several that cannot share. Dropping it gives all of that back; no device is attached by then.
@@ -21,10 +31,6 @@ impl PageTables {
         Ok(Self { calls, ioas, tables: Mutex::default() })
     }
 
-    pub(super) const fn ioas(&self) -> u32 {
-        self.ioas
-    }
-
     /// Makes a page table if there is none yet, of a kind that `device` can use. What the IOAS maps is pinned
     /// from then on.
     pub(super) fn populate(&self, device: &dyn Attachable) -> io::Result<()> {
@@ -34,9 +40,14 @@ impl PageTables {
         }
         Ok(())
     }
+}
 
-    /// Attaches `device`, in place of what it was attached to.
-    pub(super) fn admit(&self, device: &dyn Attachable) -> io::Result<()> {
+impl Target for PageTables {
+    fn ioas(&self) -> u32 {
+        self.ioas
+    }
+
+    fn admit(&self, device: &dyn Attachable) -> io::Result<()> {
         let mut tables = lock(&self.tables);
         for table in tables.iter() {
             match device.attach(*table) {

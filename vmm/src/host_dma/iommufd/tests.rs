@@ -22,14 +22,14 @@ impl Iommufd {
     }
 }
 
-struct Bench {
-    fake: Arc<Fake>,
-    iommufd: Arc<Iommufd>,
+pub(super) struct Bench {
+    pub(super) fake: Arc<Fake>,
+    pub(super) iommufd: Arc<Iommufd>,
     memory: GuestRam,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (fake, memory) = (Fake::new(), memory());
         let iommufd = Arc::new(Iommufd::over(fake.clone(), &memory).unwrap());
         Self { fake, iommufd, memory }
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     /// A group of one device for each number.
-    fn group(&self, numbers: &[u32]) -> (Mover, Vec<Arc<dyn Attachable>>) {
+    pub(super) fn group(&self, numbers: &[u32]) -> (Mover, Vec<Arc<dyn Attachable>>) {
         let members = Arc::new(Members::new(self.iommufd.clone()));
         let devices: Vec<_> = numbers.iter().map(|&number| self.fake.device(number, number / 10)).collect();
         for device in &devices {
@@ -49,7 +49,7 @@ impl Bench {
         (Mover(members), devices)
     }
 
-    fn reaches_nothing(&self, device: u32) -> bool {
+    pub(super) fn reaches_nothing(&self, device: u32) -> bool {
         self.fake.reached(device).is_empty()
     }
 }

@@ -1,11 +1,13 @@
 use super::*;
 use crate::config::FeatureChanges;
 
-const HOST: Abilities = Abilities { width: 48, coherent: true, nesting: false };
+const HOST: Abilities = Abilities { width: 48, coherent: true, nesting: None };
+/// A host's unit that can do everything.
+const WALKER: HostUnit = HostUnit { cap: u64::MAX, ecap: u64::MAX };
 const NONE: Circumstances = Circumstances { assigned: None, slots: false };
 const SLOTS: Circumstances = Circumstances { slots: true, ..NONE };
 const ASSIGNED: Circumstances = assigned(HOST);
-const NESTING: Circumstances = assigned(Abilities { nesting: true, ..HOST });
+const NESTING: Circumstances = assigned(Abilities { nesting: Some(WALKER), ..HOST });
 
 const fn assigned(host: Abilities) -> Circumstances {
     Circumstances { assigned: Some(host), slots: false }
@@ -26,11 +28,14 @@ fn the_machine_chooses_what_serves_it_best_and_says_why() {
     let without_snoop = |capabilities: Capabilities| {
         capabilities.to_builder().without(Feature::SnoopControl).build().unwrap()
     };
-    let first_stage = Capabilities::builder(Profile::FirstStage, 48).with(Feature::CachingMode);
+    let nested = Capabilities::new(Profile::Nested, 48);
+    let small = HostUnit { cap: !(1 << 56), ..WALKER };
+    let smaller = nested.to_builder().without(Feature::FirstStage1G).build().unwrap();
     let table = [
         (NONE, Capabilities::new(Profile::Full, 48), "`full`", "no function is assigned"),
         (ASSIGNED, legacy, "`legacy`", "never announces first-stage"),
-        (NESTING, first_stage.build().unwrap(), "`first-stage`", "walks first-stage tables itself"),
+        (NESTING, nested, "`nested`", "walks first-stage tables itself"),
+        (assigned(Abilities { nesting: Some(small), ..HOST }), smaller, "`nested`", "walks first-stage"),
         // What may come later the host has not been asked about.
         (SLOTS, without_snoop(legacy), "`legacy`", "may be plugged in"),
         (Circumstances { slots: true, ..ASSIGNED }, without_snoop(legacy), "`legacy`", "may be plugged in"),
@@ -58,7 +63,9 @@ fn the_width_and_the_profile_that_the_user_names_stand() {
 
 #[test]
 fn no_profile_posts_interrupts_unless_asked() {
-    for profile in [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Full] {
+    let profiles =
+        [Profile::Legacy, Profile::SecondStage, Profile::FirstStage, Profile::Nested, Profile::Full];
+    for profile in profiles {
         let capabilities = chosen(profile_name(profile), "", NONE);
         assert_eq!(capabilities, Capabilities::new(profile, 48));
         assert!(!capabilities.has(Feature::PostedInterrupts));
@@ -77,6 +84,9 @@ fn what_cannot_be_is_refused_in_a_sentence_that_says_what_to_do() {
         ("first-stage", "", Circumstances { slots: true, ..NESTING }, announces),
         ("second-stage", "+second-stage-dirty", ASSIGNED, "drop +second-stage-dirty or --vfio"),
         ("full", "", NESTING, "drop +second-stage-dirty or --vfio"),
+        ("nested", "", ASSIGNED, announces),
+        ("nested", "+nested", NESTING, "no more than one stage"),
+        ("nested", "+execute", NESTING, "drop +execute or --vfio"),
         ("legacy", "-caching-mode", ASSIGNED, "drop -caching-mode or --vfio"),
         ("second-stage", "-caching-mode", SLOTS, "drop -caching-mode or the slots"),
         ("first-stage", "-caching-mode", NESTING, "drop -caching-mode or --vfio"),

@@ -1,0 +1,125 @@
+//! Arguments and order only: the fake translates nothing. Devices obey first-stage tables in the rig's session `nested`.
+
+use iommu::{GuestAddress, HostGroup, HostIommu, HostUnit, Iova};
+
+use super::super::calls::{first_stage, invalidation};
+use super::super::tests::Bench;
+use super::*;
+
+const WALKER: HostUnit = HostUnit { cap: u64::MAX, ecap: u64::MAX };
+
+const TABLE: FirstStage = FirstStage {
+    table: GuestAddress(0x7000),
+    levels: 4,
+    supervisor: false,
+    write_protect: true,
+    extended_accessed: false,
+};
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.fake.look(|objects| objects.unit = Some(WALKER));
+    bench
+}
+
+#[test]
+fn tables_are_put_into_the_words_of_the_kernel() {
+    let plain = first_stage(TABLE);
+    assert_eq!((plain.pgtbl_addr, plain.addr_width, plain.flags, plain.__reserved), (0x7000, 48, 1 << 2, 0));
+    let all = FirstStage { levels: 5, supervisor: true, extended_accessed: true, ..TABLE };
+    assert_eq!((first_stage(all).addr_width, first_stage(all).flags), (57, 0b111));
+}
+
+#[test]
+fn what_is_forgotten_is_put_into_the_words_of_the_kernel() {
+    let words = |what| {
+        let entry = invalidation(&what);
+        (entry.addr, entry.npages, entry.flags)
+    };
+    assert_eq!(words(Forget::Everything), (0, u64::MAX, 0));
+    assert_eq!(words(Forget::Pages { iova: Iova(0x3000), count: 2, leaves: true }), (0x3000, 2, 1));
+    assert_eq!(words(Forget::Pages { iova: Iova(0x3000), count: 1, leaves: false }), (0x3000, 1, 0));
+}
+
+#[test]
+fn a_host_nests_if_every_unit_does() {
+    let bench = Bench::new();
+    assert!(!bench.iommufd.nests(), "there is no device");
+    bench.fake.look(|objects| objects.unit = Some(WALKER));
+    let (_one, _devices) = bench.group(&[1]);
+    assert_eq!(bench.iommufd.nesting(), Some(WALKER));
+    let without_5_levels = HostUnit { cap: !(1 << 60), ..WALKER };
+    bench.fake.look(|objects| objects.unit = Some(without_5_levels));
+    let (_two, _more) = bench.group(&[11]);
+    assert_eq!(bench.iommufd.nesting(), Some(without_5_levels));
+    assert!(bench.fake.look(|objects| objects.parents.is_empty()), "asking leaves nothing behind");
+    bench.fake.look(|objects| objects.unit = Some(HostUnit { cap: u64::MAX, ecap: 0 }));
+    let (_three, _most) = bench.group(&[21]);
+    assert!(!bench.iommufd.nests());
+}
+
+#[test]
+fn a_group_enters_a_first_stage_in_front_of_guest_memory() {
+    let bench = bench();
+    let (mover, _devices) = bench.group(&[1, 2]);
+    let nested = bench.iommufd.nest(TABLE).unwrap();
+    mover.enter(nested.id()).unwrap();
+    let ram = bench.iommufd.ram.ioas();
+    bench.fake.look(|objects| {
+        let place = objects.attached[&1];
+        assert_eq!(objects.attached[&2], place);
+        let (parent, table) = objects.nested[&place];
+        assert_eq!((table, objects.tables[&parent].0), (TABLE, ram));
+    });
+    let pages = Forget::Pages { iova: Iova(0x1000), count: 1, leaves: true };
+    nested.forget(&[pages, Forget::Everything]).unwrap();
+    let forgotten = bench.fake.look(|objects| std::mem::take(&mut objects.forgotten));
+    assert_eq!(forgotten.len(), 1, "one call for all ranges");
+    assert_eq!(forgotten[0].1, [pages, Forget::Everything]);
+
+    // Another table stands in front of the same memory.
+    let other = bench.iommufd.nest(FirstStage { table: GuestAddress(0x9000), ..TABLE }).unwrap();
+    mover.enter(other.id()).unwrap();
+    drop(nested);
+    assert_eq!(bench.fake.look(|objects| (objects.parents.len(), objects.nested.len())), (1, 1));
+    mover.block();
+    drop(other);
+    assert!(bench.fake.look(|objects| objects.nested.is_empty()));
+    assert!(bench.reaches_nothing(1));
+}
+
+#[test]
+fn units_of_two_kinds_walk_one_table_each_in_its_own_way() {
+    let bench = bench();
+    let (mover, _devices) = bench.group(&[1, 11]);
+    let nested = bench.iommufd.nest(TABLE).unwrap();
+    mover.enter(nested.id()).unwrap();
+    assert_eq!(bench.fake.look(|objects| (objects.parents.len(), objects.nested.len())), (2, 2));
+    nested.forget(&[Forget::Everything]).unwrap();
+    assert_eq!(bench.fake.look(|objects| objects.forgotten.len()), 2);
+}
+
+#[test]
+fn a_table_that_the_host_refuses_leaves_nothing_behind() {
+    let bench = bench();
+    let (mover, _devices) = bench.group(&[1]);
+    let before = bench.fake.look(|objects| objects.tables.len());
+    let nested = bench.iommufd.nest(FirstStage { levels: 3, ..TABLE }).unwrap();
+    for _ in 0..3 {
+        assert!(mover.enter(nested.id()).is_err());
+    }
+    assert_eq!(bench.fake.look(|objects| (objects.tables.len(), objects.parents.len())), (before, 0));
+    assert!(bench.reaches_nothing(1));
+}
+
+#[test]
+fn everything_is_given_back() {
+    let bench = bench();
+    let fake = bench.fake.clone();
+    let (mover, devices) = bench.group(&[1]);
+    let nested = bench.iommufd.nest(TABLE).unwrap();
+    mover.enter(nested.id()).unwrap();
+    mover.block();
+    drop((nested, devices, mover, bench));
+    assert_eq!(fake.look(|objects| (objects.tables.len(), objects.ioases.len())), (0, 0));
+}
