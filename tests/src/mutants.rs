@@ -142,9 +142,16 @@
 //! The shadow of the guest's tables:
 //! - Tables of scalable mode are followed by the wrong entry, or although nobody could mark them:
 //!   `pasid-entry-replaced-unnoticed`, `marked-table-followed`.
+//! - A host goes on by what it has walked: `first-stage-remembered`, `host-that-does-not-forget`.
 //! - A flush unmaps everything first, and unrelated DMA fails: `flush-unmaps-all`.
 //! - A large page is split or merged by unmapping a part of it: `split-unmapped-in-part`, `split-loses-rest`.
-//! - What one descriptor did not bring becomes one mapping, and can only go as one: `flush-coalesces`.
+//! - What one descriptor did not bring becomes one mapping, and can only go as one: `flush-coalesces`,
+//!   `neighbours-coalesced`.
+//! - What is announced before one wait is not all carried out: `batch-forgets-ranges`, `batch-lost-at-error`.
+//! - A group comes into an address space that is not ready for it: `newcomer-trusts-space`, `space-entered-empty`.
+//! - A group that cannot move stays, or never moves again: `refused-move-stays`, `refused-move-forgotten`.
+//! - Functions that the host cannot tell apart are told apart: `contradiction-ignored`.
+//! - What nobody is in is kept: `empty-space-kept`.
 //! - What the host refused counts as mapped, or is never asked for again: `refused-map-committed`,
 //!   `refused-map-forgotten`.
 //! - New mappings come before old ones have gone: `map-before-unmap`.
