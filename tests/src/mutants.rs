@@ -181,6 +181,9 @@
 //!   `slot-events-unasked`, `released-without-asking`.
 //! - An event is lost: `slot-interrupts-once`.
 //! - What comes finds no room: `empty-slot-without-room`.
+//! - It gets what was meant for the one before: `news-of-the-last`.
+//! - Anybody can change the machine, or make it work or keep without bound: `control-for-everybody`,
+//!   `control-takes-any-file`, `request-without-end`, `answers-pile-up`.
 //!
 //! One mistake has no mutant, since no small change makes it: DMA into a device's own registers, or another's. A
 //! bus master holds guest RAM and nothing else; the test a_translation_that_ends_outside_of_ram_reaches_nothing

@@ -4,6 +4,7 @@ mod bare;
 mod boot;
 mod calls;
 mod counters;
+mod hotplug;
 mod iommufd;
 mod kexec;
 mod l3;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Session> {
         l3::session(),
         nested::session(),
         iommufd::session(),
+        hotplug::session(),
     ]
 }
 

@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Deserialize;
 
 pub use parse::{
-    DeviceKind, DeviceSpec, HostDmaChoice, HostFunction, IommuChoice, ModuleSpec, PassedDescriptor,
-    Placement, RmrrSpec, Size, VfioSource, VfioSpec,
+    DeviceKind, DeviceSpec, HostDmaChoice, HostFunction, HotPlugSpec, IommuChoice, ModuleSpec,
+    PassedDescriptor, Placement, RmrrSpec, Size, VfioSource, VfioSpec,
 };
 pub use unit::{FeatureChanges, ProfileChoice, UnitSpec, profile_name};
 
@@ -63,6 +63,16 @@ pub struct Options {
     /// Use the open /dev/iommu that is passed in
     #[arg(long, value_name = "fd=N")]
     pub iommufd: Option<PassedDescriptor>,
+
+    /// Empty slots for host functions that come while the machine runs, and the memory windows that each
+    /// keeps for their BARs [defaults: memory=16M, prefetchable=1G]; functions given with --vfio can then go,
+    /// too
+    #[arg(long, value_name = "N[,memory=SIZE][,prefetchable=SIZE]")]
+    pub hotplug: Option<HotPlugSpec>,
+
+    /// Unix socket to change the running machine through, one line of JSON for each request and answer
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
 
     /// Emulated device: `edu[,dma-mask=N]`, `probe` or `virtio-blk,path=FILE[,readonly=on]`, on the root
     /// bus, there at `,addr=DD.F`, behind a root port with `,port=on`, or behind the PCIe-to-PCI bridge of
@@ -131,6 +141,10 @@ pub struct Config {
     pub host_dma: HostDmaChoice,
     /// An iommufd that was passed in.
     pub iommufd: Option<i32>,
+    /// Slots for functions that come and go.
+    pub hotplug: Option<HotPlugSpec>,
+    /// Where the control socket is.
+    pub control: Option<PathBuf>,
     /// Emulated functions.
     pub devices: Vec<DeviceSpec>,
     /// Whether there is a remapping unit.
@@ -213,6 +227,8 @@ impl Options {
             vfio: join(file.vfio, self.vfio),
             host_dma: self.host_dma.or(file.host_dma),
             iommufd: self.iommufd.or(file.iommufd),
+            hotplug: self.hotplug.or(file.hotplug),
+            control: self.control.or(file.control),
             devices: join(file.devices, self.devices),
             iommu: self.iommu.or(file.iommu),
             iommu_profile: self.iommu_profile.or(file.iommu_profile),
@@ -292,6 +308,8 @@ impl Options {
             vfio: self.vfio,
             host_dma,
             iommufd: self.iommufd.map(|passed| passed.0),
+            hotplug: self.hotplug,
+            control: self.control,
             devices: self.devices,
             iommu,
             unit,

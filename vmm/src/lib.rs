@@ -6,6 +6,7 @@ pub mod boot;
 pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod event_loop;
 pub mod host_dma;
 pub mod interrupts;

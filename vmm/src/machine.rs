@@ -1,5 +1,6 @@
 //! The machine: everything put together, in the order in which the parts need each other.
 
+mod assigned;
 mod chipset;
 mod console;
 mod described;
@@ -7,16 +8,21 @@ mod error;
 mod firmware;
 mod functions;
 mod host;
+mod hot_plug;
 mod memory_map;
 mod power;
 mod profile;
 mod remapping;
 
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use acpi::Tables;
+use acpi::dmar::Scope;
 use devices::vfio::VfioFunction;
 use devices::{GuestRam, Remapping};
 use iommu::{Feature, SourceId};
@@ -27,13 +33,15 @@ pub use error::BuildError;
 pub use power::{Outcome, PowerSwitch};
 
 use crate::boot;
-use functions::Builder;
+use functions::{Builder, Settled};
 use host::FromHost;
+use hot_plug::{FIRST_CONTROL_MARK, HotPlug, Mailbox, Plan};
 
 use crate::bus::Bus;
 use crate::config::{Config, IommuChoice, ModuleSpec};
+use crate::control::Control;
 use crate::event_loop::EventLoop;
-use crate::host_dma::Passed;
+use crate::host_dma::{Passed, Taken};
 use crate::interrupts::{KvmChip, KvmMsi, RouteTable};
 use crate::kvm::cpuid::{self, Topology};
 use crate::kvm::slots::Slots;
@@ -50,13 +58,13 @@ pub struct Machine {
     power: Arc<PowerSwitch>,
     event_loop: EventLoop,
     /// Given back while the machine they were mapped into still exists.
-    assigned: Vec<Arc<VfioFunction>>,
+    assigned: Vec<(Arc<VfioFunction>, Taken)>,
     _pci: Arc<RootComplex>,
-    _host: FromHost,
     vm: Vm,
 }
 
 /// What every part of the machine is built from.
+#[derive(Clone)]
 struct Parts {
     memory: Arc<GuestRam>,
     slots: Arc<Slots>,
@@ -77,7 +85,7 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     let ender = event_loop.ender().map_err(BuildError::at("wait for events"))?;
     let power = Arc::new(PowerSwitch::new(ender));
 
-    let host = FromHost::take(config, passed, &vm.fd, &memory)?;
+    let mut host = FromHost::take(config, passed, &vm.fd, &memory)?;
     let address_bits = vm.address_bits();
     let remapping = match config.iommu {
         IommuChoice::Off => Remapping::Absent,
@@ -99,33 +107,77 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
         memory64: high_window.clone().unwrap_or(0..0),
         ports: u64::from(layout::PORT_WINDOW_FIRST)..u64::from(layout::PORT_WINDOW_LAST) + 1,
     }));
-    let mut builder = Builder::new(&parts, &chipset, &pci, &mut event_loop);
+    let mailbox = Mailbox::new().map_err(BuildError::at("make an event descriptor"))?;
+    let hot_plug = config.hotplug.map(|spec| {
+        let slots = usize::from(spec.slots) + config.vfio.len();
+        Plan::new(&spec, slots, high_window.is_some(), mailbox.clone())
+    });
+    let mut builder = Builder::new(&parts, &chipset, &pci, &mut event_loop, hot_plug.clone());
     for device in &config.devices {
         builder.emulated(device)?;
     }
-    let (places, assigned): (Vec<_>, Vec<_>) = host
-        .taken
+    let settled: Vec<Settled> =
+        host.taken.iter().map(|(spec, taken)| builder.assigned(spec, taken)).collect::<Result<_, _>>()?;
+    let empty = config.hotplug.map_or(0, |spec| spec.slots);
+    let slots: Vec<_> = hot_plug
         .iter()
-        .map(|(spec, taken)| builder.assigned(spec, taken))
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .unzip();
+        .flat_map(|plan| (0..empty).map(move |_| plan))
+        .map(|plan| builder.hot_plug_slot(plan, "an empty slot"))
+        .collect::<Result<_, _>>()?;
     pci.assign_resources(|wire| acpi::intx_gsi(wire.device, wire.pin.index()) as u8)?;
 
+    let places: Vec<_> = settled.iter().map(|settled| settled.location.clone()).collect();
     let reserved = described::reserved_memory(config, &pci, &host, &places)?;
     let map_reserved: Vec<_> = reserved.iter().map(|(start, length, _)| (*start, *length)).collect();
     let map = memory_map::memory_map(config.memory, &map_reserved)?;
+    let tables = tables(config, &parts, &pci, reserved, high_window, address_bits)?;
+    let entry = boot::load(&boot_request(config), &parts.memory, &map, tables.rsdp())?;
+
+    let control = config.control.as_deref().map(open_control).transpose()?;
+    let bus = chipset.bus(pci.clone(), &parts.remapping);
+    let taken = std::mem::take(&mut host.taken).into_iter().map(|(_, taken)| taken);
+    let mut hot_plug = HotPlug::new(parts.clone(), pci.clone(), host, mailbox, control);
+    for slot in slots {
+        hot_plug.add_slot(slot);
+    }
+    let assigned: Vec<_> = settled
+        .into_iter()
+        .zip(taken)
+        .filter_map(|(settled, taken)| hot_plug.settle(settled, taken))
+        .collect();
+    event_loop.add(hot_plug);
+    let topology = Topology {
+        count: config.cpus,
+        x2apic: remapping::takes_x2apic(&parts.remapping),
+        tsc_deadline: vm.tsc_deadline,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut machine =
+        Machine { vcpus: Vec::new(), kicks: Vec::new(), stop, power, event_loop, assigned, _pci: pci, vm };
+    machine.add_processors(topology, &Arc::new(bus), &entry, &chipset)?;
+    Ok(machine)
+}
+
+/// Makes the ACPI tables, and puts them where the guest looks for them.
+fn tables(
+    config: &Config,
+    parts: &Parts,
+    pci: &RootComplex,
+    reserved: Vec<(u64, u64, Scope)>,
+    high_window: Option<Range<u64>>,
+    address_bits: u8,
+) -> Result<Tables, BuildError> {
     let tables = firmware::tables(firmware::Description {
         cpus: config.cpus,
         high_window,
-        root_devices: described::root_devices(&pci),
+        root_devices: described::root_devices(pci),
         remapping: match &parts.remapping {
             Remapping::Absent => None,
             Remapping::Unit(unit) => Some(firmware::Unit {
                 address_bits,
                 window_size: unit.capabilities().window_size(),
                 interrupt_remapping: unit.capabilities().has(Feature::InterruptRemapping),
-                scopes: described::scopes(&pci),
+                scopes: described::scopes(pci),
                 ioapic: config.ioapic_id,
                 reserved,
             }),
@@ -138,28 +190,12 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
         .memory
         .write_slice(&tables.bytes, GuestAddress(tables.address))
         .map_err(BuildError::device("the ACPI tables"))?;
-    let entry = boot::load(&boot_request(config), &parts.memory, &map, tables.rsdp())?;
+    Ok(tables)
+}
 
-    let bus = chipset.bus(pci.clone(), &parts.remapping);
-    let topology = Topology {
-        count: config.cpus,
-        x2apic: remapping::takes_x2apic(&parts.remapping),
-        tsc_deadline: vm.tsc_deadline,
-    };
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut machine = Machine {
-        vcpus: Vec::new(),
-        kicks: Vec::new(),
-        stop,
-        power,
-        event_loop,
-        assigned,
-        _pci: pci,
-        _host: host,
-        vm,
-    };
-    machine.add_processors(topology, &Arc::new(bus), &entry, &chipset)?;
-    Ok(machine)
+fn open_control(path: &Path) -> Result<Control, BuildError> {
+    Control::open(path, FIRST_CONTROL_MARK)
+        .map_err(|source| BuildError::Control { path: path.to_owned(), source })
 }
 
 fn boot_request(config: &Config) -> boot::Request {
@@ -214,7 +250,7 @@ impl Machine {
             }
             let _ = thread.join();
         }
-        for function in &self.assigned {
+        for (function, _) in &self.assigned {
             function.stop();
         }
         drop(terminal);

@@ -6,7 +6,7 @@ mod zone;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use iommu::{AssignedFunction, Attachment};
+use iommu::{AssignedFunction, Attachment, Audit, Statistics};
 use pci::{BAR_COUNT, BarRange, Command, ExpressKind, Function, Location, Msix};
 
 use self::events::Triggers;
@@ -154,6 +154,30 @@ impl VfioFunction {
             }
         }
         self.reset_hardware();
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What has been asked of the host for its address space; `None` where there is no remapping unit.
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.attachment.as_ref().map(Attachment::statistics)
+    }
+
+    /// Compares what the host maps for it with what the guest's tables say; `None` where there is no
+    /// remapping unit.
+    pub fn audit(&self) -> Option<Audit> {
+        self.attachment.as_ref().map(Attachment::audit)
+    }
+
+    /// Whether the hardware is still there: where there is none, every bit reads as one.
+    pub fn is_present(&self) -> bool {
+        // The kernel gives vendor and device from memory, and this from the hardware.
+        let mut revision = [0; 4];
+        let read = self.host.read(RegionIndex::Config, register::REVISION.into(), &mut revision);
+        read.is_ok() && revision != [0xFF; 4]
     }
 
     /// Stops its interrupts and its DMA and takes its BARs out of the guest.

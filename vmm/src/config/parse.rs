@@ -19,6 +19,7 @@ macro_rules! from_string {
     )*};
 }
 from_string!(
+    HotPlugSpec,
     Size,
     ModuleSpec,
     VfioSpec,
@@ -205,6 +206,50 @@ impl FromStr for VfioSpec {
         let placement = keys.placement(Placement::Port)?;
         keys.finish(text)?;
         Ok(Self { source: source.parse()?, placement })
+    }
+}
+
+/// Slots for functions that come and go while the machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct HotPlugSpec {
+    /// How many are empty at the start.
+    pub slots: u8,
+    /// Memory below 4 GiB that each slot keeps for BARs.
+    pub memory: u64,
+    /// Prefetchable memory that each slot keeps for BARs, if the user insists.
+    pub prefetchable: Option<u64>,
+}
+
+impl HotPlugSpec {
+    /// More slots there are not.
+    pub const MOST: u8 = 16;
+    /// Enough for any device whose large BARs are prefetchable.
+    const MEMORY: u64 = 16 << 20;
+}
+
+impl FromStr for HotPlugSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (slots, rest) = text.split_once(',').unwrap_or((text, ""));
+        let slots = slots.parse().ok().filter(|slots| *slots <= Self::MOST).ok_or_else(|| {
+            format!("`{slots}` is not a number of slots: --hotplug takes 0 to {}", Self::MOST)
+        })?;
+        let mut keys = Keys::parse(rest, text)?;
+        let mut size = |key| {
+            let size = keys.take(key).map(|size| size.parse::<Size>()).transpose()?;
+            match size {
+                Some(Size(bytes)) if !bytes.is_multiple_of(1 << 20) => {
+                    Err(format!("Bridges pass memory on in pieces of 1 MiB: make {key}= a multiple of 1M"))
+                }
+                size => Ok(size.map(|size| size.0)),
+            }
+        };
+        let memory = size("memory")?.unwrap_or(Self::MEMORY);
+        let prefetchable = size("prefetchable")?;
+        keys.finish(text)?;
+        Ok(Self { slots, memory, prefetchable })
     }
 }
 

@@ -49,6 +49,16 @@ pub enum BuildError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The control socket cannot be made.
+    #[error(
+        "The control socket {path} cannot be made: choose another path with --control, or remove what is there"
+    )]
+    Control {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The host's system refused something that normally works.
     #[error("The host does not let the program {step}")]
     System {

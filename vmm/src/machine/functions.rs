@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
-use devices::{BusMaster, Disk, Edu, InterruptLine, Probe, Remapping, VirtioFunction};
-use pci::{BridgeError, Bus, InterruptPin, PlaceError, RootComplex, Slot};
+use devices::vfio::{HostEvent, VfioFunction};
+use devices::{BusMaster, Disk, Edu, InterruptLine, InterruptSource, Probe, VirtioFunction};
+use iommu::SourceId;
+use pci::{BridgeError, Bus, InterruptPin, InterruptWire, PlaceError, RootComplex, Slot};
 
 use super::chipset::Chipset;
-use super::{BuildError, Outcome, Parts};
+use super::hot_plug::{HotSlot, Plan, Port};
+use super::{BuildError, Outcome, Parts, assigned};
 use crate::config::{DeviceKind, DeviceSpec, Placement, VfioSpec};
 use crate::event_loop::EventLoop;
 use crate::host_dma::Taken;
-use crate::kvm::slots::BarSlots;
 
 /// Root ports start here; a device has eight functions, so eight ports share a device number.
 const FIRST_PORT_DEVICE: u8 = 1;
@@ -23,12 +24,31 @@ const FIRST_ENDPOINT_DEVICE: u8 = 4;
 /// The ISA bridge; devices of the root bus stay below.
 const LAST_DEVICE: u8 = 0x1F;
 
+/// A function of the host in its place.
+pub(super) struct Settled {
+    pub(super) location: pci::Location,
+    pub(super) function: Arc<VfioFunction>,
+    /// The slot it may leave; none if it stays for as long as the machine runs.
+    pub(super) slot: Option<HotSlot>,
+}
+
+fn port_error(error: BridgeError, name: &str) -> BuildError {
+    match error {
+        BridgeError::Place(source) => {
+            BuildError::Place { device: format!("The root port of {name}"), source }
+        }
+        other @ BridgeError::NoRoom(_) => BuildError::device(format!("the root port of {name}"))(other),
+    }
+}
+
 /// Puts functions in their places.
 pub(super) struct Builder<'a> {
     pub(super) parts: &'a Parts,
     pub(super) chipset: &'a Chipset,
     pub(super) pci: &'a Arc<RootComplex>,
     pub(super) event_loop: &'a mut EventLoop,
+    /// What slots for hot-plug are like, if there are any.
+    hot_plug: Option<Plan>,
     ports: u8,
     /// The buses behind PCIe-to-PCI bridges, by the numbers the user gave these.
     bridges: BTreeMap<u8, Bus>,
@@ -40,8 +60,9 @@ impl<'a> Builder<'a> {
         chipset: &'a Chipset,
         pci: &'a Arc<RootComplex>,
         event_loop: &'a mut EventLoop,
+        hot_plug: Option<Plan>,
     ) -> Self {
-        Self { parts, chipset, pci, event_loop, ports: 0, bridges: BTreeMap::new() }
+        Self { parts, chipset, pci, event_loop, hot_plug, ports: 0, bridges: BTreeMap::new() }
     }
 
     /// Makes an emulated function and plugs it in.
@@ -78,16 +99,21 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Puts a function of the host in its place, behind the remapping unit; gives the place.
-    pub(super) fn assigned(
-        &mut self,
-        spec: &VfioSpec,
-        taken: &Taken,
-    ) -> Result<(pci::Location, Arc<VfioFunction>), BuildError> {
+    /// Puts a function of the host in its place, behind the remapping unit. Where there are slots for
+    /// hot-plug, what would be behind a port is in one.
+    pub(super) fn assigned(&mut self, spec: &VfioSpec, taken: &Taken) -> Result<Settled, BuildError> {
         let name = taken.name.clone();
+        if let (Placement::Port, Some(plan)) = (spec.placement, self.hot_plug.clone()) {
+            let slot = self.hot_plug_slot(&plan, &name)?;
+            let place =
+                slot.place(self.pci).map_err(|source| BuildError::Place { device: name.clone(), source })?;
+            let location = place.location();
+            let function = slot.function(self.parts, name, &place, taken, &plan.mailbox)?;
+            self.pci.plug(place, function.clone());
+            return Ok(Settled { location, function, slot: Some(slot) });
+        }
         let slot = self.slot(&name, spec.placement)?;
         let location = slot.location();
-        let host = taken.device.descriptor().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
         let power = self.parts.power.clone();
         let events = {
             let name = name.clone();
@@ -101,24 +127,32 @@ impl<'a> Builder<'a> {
                 }
             }
         };
-        let parts = devices::vfio::Parts {
-            host: Arc::new(VfioDevice::new(host, &name).map_err(BuildError::device(&name))?),
-            location: location.clone(),
-            kind: slot.express(),
-            routes: Box::new(self.parts.routes.function(location.clone())),
-            line: Some(self.line(&slot, InterruptPin::A)?),
-            slots: Arc::new(BarSlots(self.parts.slots.clone())),
-            events: Box::new(events),
-            name: name.clone(),
-        };
-        let function = VfioFunction::new(parts, |requester| match &self.parts.remapping {
-            Remapping::Absent => None,
-            Remapping::Unit(unit) => Some(unit.attach(requester, &taken.group.behind(unit))),
-        });
-        let function = function.map_err(BuildError::device(&name))?;
+        let line = self.line(&slot, InterruptPin::A)?;
+        let function = assigned::make(self.parts, name, &slot, line, taken, Box::new(events))?;
         self.event_loop.add(function.clone());
         self.pci.plug(slot, function.clone());
-        Ok((location, function))
+        Ok(Settled { location, function, slot: None })
+    }
+
+    /// Adds an empty slot for hot-plug.
+    pub(super) fn hot_plug_slot(&mut self, plan: &Plan, name: &str) -> Result<HotSlot, BuildError> {
+        let (device, function) = self.next_port();
+        let wire = InterruptWire { device, pin: InterruptPin::A };
+        let line = || {
+            self.chipset
+                .pci_line(wire)
+                .ok_or_else(|| BuildError::Invalid("The IOAPIC has no pin for a PCI interrupt".into()))
+        };
+        let number = u16::from(pci::Bdf::new(0, device, function).0 as u8);
+        let interrupts = InterruptSource::new(self.parts.remapping.clone(), self.parts.msi.clone());
+        let source = SourceId(pci::Bdf::new(0, device, function).0);
+        let listener = Port::new(number, source, interrupts, line()?, plan.mailbox.clone());
+        let bus = self
+            .pci
+            .add_hot_plug_port(device, function, plan.reserve, Arc::new(listener))
+            .map_err(|error| port_error(error, name))?;
+        plan.mailbox.open(number);
+        Ok(HotSlot::new(number, bus, line()?))
     }
 
     /// Finds the place that a function is to have.
@@ -166,15 +200,15 @@ impl<'a> Builder<'a> {
 
     /// Adds a root port of its own for `name`.
     fn port(&mut self, name: &str) -> Result<Bus, BuildError> {
-        let device = FIRST_PORT_DEVICE + self.ports / PORTS_PER_DEVICE;
-        let function = self.ports % PORTS_PER_DEVICE;
+        let (device, function) = self.next_port();
+        self.pci.add_root_port(device, function).map_err(|error| port_error(error, name))
+    }
+
+    /// Where the next root port goes.
+    fn next_port(&mut self) -> (u8, u8) {
+        let place = (FIRST_PORT_DEVICE + self.ports / PORTS_PER_DEVICE, self.ports % PORTS_PER_DEVICE);
         self.ports += 1;
-        self.pci.add_root_port(device, function).map_err(|error| match error {
-            BridgeError::Place(source) => {
-                BuildError::Place { device: format!("The root port of {name}"), source }
-            }
-            other @ BridgeError::NoRoom(_) => BuildError::device(format!("the root port of {name}"))(other),
-        })
+        place
     }
 
     /// The bus master of a function in `slot`.

@@ -22,7 +22,7 @@ pub(super) struct FromHost {
 
 impl FromHost {
     /// Takes every function that `config` names, or none: with the first refusal those before are given
-    /// back. KVM is told of them, if there are any.
+    /// back. KVM is told of them, if there are any, or may be.
     pub(super) fn take(
         config: &Config,
         passed: Passed,
@@ -33,7 +33,8 @@ impl FromHost {
             IommuChoice::Vtd => Spaces::Each,
             IommuChoice::Off => Spaces::Shared,
         };
-        let kvm = if config.vfio.is_empty() { None } else { Some(KvmVfio::new(vm)?) };
+        let may_have = !config.vfio.is_empty() || config.hotplug.is_some();
+        let kvm = if may_have { Some(KvmVfio::new(vm)?) } else { None };
         let wishes = Wishes {
             spaces,
             choice: config.host_dma,
@@ -69,8 +70,8 @@ impl FromHost {
         Ok(taken)
     }
 
-    /// What the choice of a remapping unit goes by.
-    pub(super) fn circumstances(&self) -> Result<Circumstances, HostError> {
+    /// What the choice of a remapping unit goes by; `slots` says that functions may be plugged in later.
+    pub(super) fn circumstances(&self, slots: bool) -> Result<Circumstances, HostError> {
         let widths = self.taken.iter().map(|(_, taken)| taken.group.width());
         let widths = widths.collect::<Result<Vec<_>, _>>()?;
         let assigned = widths.into_iter().min().map(|width| Abilities {
@@ -78,7 +79,7 @@ impl FromHost {
             coherent: self.taken.iter().all(|(_, taken)| taken.coherent),
             nesting: self.nesting(),
         });
-        Ok(Circumstances { assigned, slots: false })
+        Ok(Circumstances { assigned, slots })
     }
 
     /// What the host's units can do, if all of them walk first-stage tables of guests.

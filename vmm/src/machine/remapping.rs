@@ -24,7 +24,8 @@ pub(super) fn unit(
     memory: &Arc<GuestRam>,
 ) -> Result<Remapping, BuildError> {
     let Chosen { capabilities, reason } =
-        profile::choose(&config.unit, host.circumstances()?).map_err(BuildError::Invalid)?;
+        profile::choose(&config.unit, host.circumstances(config.hotplug.is_some())?)
+            .map_err(BuildError::Invalid)?;
     host.check(capabilities.guest_address_width(), memory)?;
     if let Some(reason) = reason {
         eprintln!("portcullis: {reason}");

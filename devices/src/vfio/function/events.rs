@@ -55,6 +55,18 @@ impl EventSubscriber for VfioFunction {
     }
 }
 
+impl VfioFunction {
+    /// Has the event loop no longer wait for it: it is being taken out.
+    pub fn unwatch(&self, ops: &mut EventOps) {
+        let Triggers { wire, error, request } = &self.triggers;
+        for eventfd in [&**wire, error, request] {
+            if let Err(error) = ops.remove(Events::empty(eventfd)) {
+                tracing::error!("Events of {} are still watched: {error}", self.name);
+            }
+        }
+    }
+}
+
 impl Triggers {
     pub(super) fn new() -> io::Result<Self> {
         let eventfd = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);

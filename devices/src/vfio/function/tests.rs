@@ -490,3 +490,41 @@ fn a_host_that_refuses_interrupts_costs_interrupts_and_no_more() {
     setup.write_u16(MSI + 2, 0);
     assert_eq!(setup.read_u32(0), 0x0010_1B36);
 }
+
+#[test]
+fn hardware_that_is_gone_reads_as_ones() {
+    let setup = setup();
+    assert!(setup.function.is_present());
+    assert_eq!(setup.function.name(), "0000:03:00.0");
+    assert!(setup.function.audit().unwrap().is_exact());
+    // The vendor comes from the kernel's memory, and stays.
+    setup.host.config.lock().unwrap()[8..].fill(0xFF);
+    assert!(!setup.function.is_present());
+    // Giving it back works all the same.
+    setup.function.stop();
+    assert_eq!(setup.read_u32(0), !0);
+}
+
+#[test]
+fn what_is_taken_out_is_not_watched_any_more() {
+    struct Watcher(Arc<VfioFunction>, bool);
+    impl event_manager::MutEventSubscriber for Watcher {
+        fn process(&mut self, events: event_manager::Events, ops: &mut event_manager::EventOps) {
+            event_manager::EventSubscriber::process(&*self.0, events, ops);
+            if !std::mem::replace(&mut self.1, true) {
+                self.0.unwatch(ops);
+            }
+        }
+        fn init(&mut self, ops: &mut event_manager::EventOps) {
+            event_manager::EventSubscriber::init(&*self.0, ops);
+        }
+    }
+    let setup = setup();
+    let mut manager = event_manager::EventManager::new().unwrap();
+    event_manager::SubscriberOps::add_subscriber(&mut manager, Watcher(setup.function.clone(), false));
+    for said in [100, 100] {
+        setup.host.interrupt(InterruptKind::Request, 0);
+        manager.run_with_timeout(0).unwrap();
+        assert_eq!(setup.said.load(Ordering::Relaxed), said);
+    }
+}

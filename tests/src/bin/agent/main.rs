@@ -3,6 +3,7 @@
 //! Its output is for the rig: lines that begin with "@@".
 
 mod calls;
+mod control;
 mod count;
 mod edu;
 mod floor;
@@ -35,6 +36,8 @@ enum Command {
     Reads(reads::Reads),
     /// Run a VMM and count the ioctls that it makes while its guest does something.
     Calls(calls::Calls),
+    /// Send a running VMM a request.
+    Control(control::Control),
     /// Count a remapping unit's events while a command runs.
     Count(count::Count),
     /// Drive an `edu` device from user space.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reads(reads) => reads.run(),
         Command::Calls(calls) => calls.run(),
+        Command::Control(control) => control.run(),
         Command::Count(count) => count.run(),
         Command::Edu(edu) => edu.run(),
         Command::Probe(probe) => probe.run(),

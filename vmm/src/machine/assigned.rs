@@ -1,0 +1,40 @@
+//! How a function of the host becomes one of the guest's.
+
+use std::sync::Arc;
+
+use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
+use devices::{InterruptLine, Remapping};
+use pci::Slot;
+
+use super::{BuildError, Parts};
+use crate::host_dma::Taken;
+use crate::kvm::slots::BarSlots;
+
+/// Makes the function of the guest's that `taken` will be in `slot`, with its pin on `line`, behind the
+/// remapping unit. What the host says of it goes to `events`.
+pub(super) fn make(
+    parts: &Parts,
+    name: String,
+    slot: &Slot,
+    line: Arc<dyn InterruptLine>,
+    taken: &Taken,
+    events: Box<dyn Fn(HostEvent) + Send + Sync>,
+) -> Result<Arc<VfioFunction>, BuildError> {
+    let host = taken.device.descriptor().map_err(BuildError::at("duplicate a VFIO descriptor"))?;
+    let location = slot.location();
+    let function = devices::vfio::Parts {
+        host: Arc::new(VfioDevice::new(host, &name).map_err(BuildError::device(&name))?),
+        kind: slot.express(),
+        routes: Box::new(parts.routes.function(location.clone())),
+        location,
+        line: Some(line),
+        slots: Arc::new(BarSlots(parts.slots.clone())),
+        events,
+        name: name.clone(),
+    };
+    let function = VfioFunction::new(function, |requester| match &parts.remapping {
+        Remapping::Absent => None,
+        Remapping::Unit(unit) => Some(unit.attach(requester, &taken.group.behind(unit))),
+    });
+    function.map_err(BuildError::device(name))
+}

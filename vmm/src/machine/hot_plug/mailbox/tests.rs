@@ -1,0 +1,30 @@
+use super::*;
+
+#[test]
+fn news_are_kept_once_for_each_slot_and_heard_once() {
+    let mailbox = Mailbox::new().unwrap();
+    mailbox.open(8);
+    mailbox.open(9);
+    assert!(mailbox.bell.read().is_err());
+    for _ in 0..1000 {
+        mailbox.note(9, |news| news.released = true);
+        // There is no such slot.
+        mailbox.host(10, HostEvent::Failed);
+    }
+    mailbox.host(9, HostEvent::Requested);
+    let news = News { released: true, requested: true, failed: false };
+    assert_eq!(mailbox.take(), [(9, news)]);
+    assert!(mailbox.bell.read().is_err());
+    assert_eq!(mailbox.take(), []);
+}
+
+#[test]
+fn what_was_said_of_one_function_is_not_heard_of_the_next() {
+    let mailbox = Mailbox::new().unwrap();
+    mailbox.open(8);
+    mailbox.host(8, HostEvent::Failed);
+    mailbox.forget(8);
+    assert_eq!(mailbox.take(), []);
+    mailbox.host(8, HostEvent::Requested);
+    assert_eq!(mailbox.take(), [(8, News { requested: true, ..News::default() })]);
+}
