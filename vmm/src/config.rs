@@ -51,7 +51,8 @@ pub struct Options {
 
     /// Assign a host PCI function bound to vfio-pci, or one whose open character device
     /// (/dev/vfio/devices/vfioN) is passed in, behind its own root port, or at addr= on the root bus, or
-    /// behind the PCIe-to-PCI bridge of number N; may be repeated
+    /// behind the PCIe-to-PCI bridge of number N; several of one IOMMU group are put behind one such bridge;
+    /// may be repeated
     #[arg(long, value_name = "0000:BB:DD.F|fd=N[,addr=DD.F|,bridge=N]")]
     pub vfio: Vec<VfioSpec>,
 

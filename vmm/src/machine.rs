@@ -116,8 +116,12 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     for device in &config.devices {
         builder.emulated(device)?;
     }
-    let settled: Vec<Settled> =
-        host.taken.iter().map(|(spec, taken)| builder.assigned(spec, taken)).collect::<Result<_, _>>()?;
+    let settled: Vec<Settled> = host
+        .taken
+        .iter()
+        .zip(host.shared_groups())
+        .map(|((spec, taken), group)| builder.assigned(spec, taken, group))
+        .collect::<Result<_, _>>()?;
     let empty = config.hotplug.map_or(0, |spec| spec.slots);
     let slots: Vec<_> = hot_plug
         .iter()

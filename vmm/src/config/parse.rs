@@ -193,8 +193,9 @@ impl FromStr for HostDmaChoice {
 pub struct VfioSpec {
     /// The function.
     pub source: VfioSource,
-    /// Where the guest sees it.
-    pub placement: Placement,
+    /// Where the guest sees it. Left to the machine, a root port of its own, or the same PCIe-to-PCI bridge for
+    /// functions that the host cannot tell apart.
+    pub placement: Option<Placement>,
 }
 
 impl FromStr for VfioSpec {
@@ -203,7 +204,7 @@ impl FromStr for VfioSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let (source, rest) = text.split_once(',').unwrap_or((text, ""));
         let mut keys = Keys::parse(rest, text)?;
-        let placement = keys.placement(Placement::Port)?;
+        let placement = keys.placement()?;
         keys.finish(text)?;
         Ok(Self { source: source.parse()?, placement })
     }
@@ -288,7 +289,7 @@ impl FromStr for DeviceSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let (kind, rest) = text.split_once(',').unwrap_or((text, ""));
         let mut keys = Keys::parse(rest, text)?;
-        let placement = keys.placement(Placement::Root(None))?;
+        let placement = keys.placement()?.unwrap_or(Placement::Root(None));
         let kind = match kind {
             "edu" => {
                 let mask = keys.take("dma-mask");
@@ -441,7 +442,7 @@ impl Keys {
         }
     }
 
-    fn placement(&mut self, default: Placement) -> Result<Placement, String> {
+    fn placement(&mut self) -> Result<Option<Placement>, String> {
         let behind_port = self.switch("port")?;
         let address = self.take("addr");
         if let Some(text) = self.take("bridge") {
@@ -449,7 +450,7 @@ impl Keys {
                 return Err("A function is in one place only: drop addr= and port=on, or bridge=".into());
             }
             let number = number(&text).and_then(|number| u8::try_from(number).ok());
-            return number.map(Placement::Bridge).ok_or_else(|| {
+            return number.map(|number| Some(Placement::Bridge(number))).ok_or_else(|| {
                 format!("`{text}` is not the number of a bridge: write something like bridge=1")
             });
         }
@@ -458,11 +459,10 @@ impl Keys {
                 Err("A function behind a port of its own has no address to choose: drop addr= or port=on"
                     .into())
             }
-            Some(text) => slot(&text).map(|slot| Placement::Root(Some(slot))).ok_or_else(|| {
+            Some(text) => slot(&text).map(|slot| Some(Placement::Root(Some(slot)))).ok_or_else(|| {
                 format!("`{text}` is not a place on the root bus: write something like addr=04.0")
             }),
-            None if behind_port => Ok(Placement::Port),
-            None => Ok(default),
+            None => Ok(behind_port.then_some(Placement::Port)),
         }
     }
 

@@ -27,6 +27,8 @@ fn devices_say_where_they_stand_and_what_they_are() {
     assert_eq!(edu.kind, DeviceKind::Edu { dma_mask: 0xFFFF_FFFF });
     assert_eq!(parse::<DeviceSpec>("edu,port=on").placement, Placement::Port);
     assert_eq!(parse::<DeviceSpec>("edu,bridge=2").placement, Placement::Bridge(2));
+    assert_eq!(parse::<VfioSpec>("0000:03:00.0").placement, None, "the machine's choice");
+    assert_eq!(parse::<VfioSpec>("0000:03:00.0,port=on").placement, Some(Placement::Port));
     for wrong in ["edu,bridge=two", "edu,bridge=256", "edu,bridge=1,port=on", "edu,bridge=1,addr=4.0"] {
         assert!(wrong.parse::<DeviceSpec>().is_err(), "{wrong}");
     }
@@ -125,7 +127,10 @@ fn what_cannot_be_is_refused_with_one_sentence() {
 #[test]
 fn functions_are_named_by_address_or_by_descriptor() {
     let spec: VfioSpec = parse("fd=7,addr=04.0");
-    assert_eq!((spec.source, spec.placement), (VfioSource::Descriptor(7), Placement::Root(Some((4, 0)))));
+    assert_eq!(
+        (spec.source, spec.placement),
+        (VfioSource::Descriptor(7), Some(Placement::Root(Some((4, 0)))))
+    );
     assert_eq!(spec.source.to_string(), "fd=7");
     let spec: VfioSpec = parse("0000:03:00.0");
     assert_eq!(spec.source.to_string(), "0000:03:00.0");

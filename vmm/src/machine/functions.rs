@@ -50,8 +50,26 @@ pub(super) struct Builder<'a> {
     /// What slots for hot-plug are like, if there are any.
     hot_plug: Option<Plan>,
     ports: u8,
-    /// The buses behind PCIe-to-PCI bridges, by the numbers the user gave these.
-    bridges: BTreeMap<u8, Bus>,
+    /// The buses behind PCIe-to-PCI bridges.
+    bridges: BTreeMap<Bridge, Bus>,
+}
+
+/// What a PCIe-to-PCI bridge is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bridge {
+    /// The user has given it this number.
+    Numbered(u8),
+    /// It keeps together what the host cannot tell apart: the group of this number.
+    OfGroup(usize),
+}
+
+impl std::fmt::Display for Bridge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Numbered(number) => write!(f, "bridge {number}"),
+            Self::OfGroup(_) => f.write_str("the bridge of an IOMMU group"),
+        }
+    }
 }
 
 impl<'a> Builder<'a> {
@@ -101,18 +119,21 @@ impl<'a> Builder<'a> {
 
     /// Puts a function of the host in its place, behind the remapping unit. Where there are slots for
     /// hot-plug, what would be behind a port is in one.
-    pub(super) fn assigned(&mut self, spec: &VfioSpec, taken: &Taken) -> Result<Settled, BuildError> {
+    ///
+    /// `group` is the number of its group if the host cannot tell it from others of the machine: unless the
+    /// user wants it otherwise, the guest cannot either, and so has them all in one domain.
+    pub(super) fn assigned(
+        &mut self,
+        spec: &VfioSpec,
+        taken: &Taken,
+        group: Option<usize>,
+    ) -> Result<Settled, BuildError> {
         let name = taken.name.clone();
-        if let (Placement::Port, Some(plan)) = (spec.placement, self.hot_plug.clone()) {
-            let slot = self.hot_plug_slot(&plan, &name)?;
-            let place =
-                slot.place(self.pci).map_err(|source| BuildError::Place { device: name.clone(), source })?;
-            let location = place.location();
-            let function = slot.function(self.parts, name, &place, taken, &plan.mailbox)?;
-            self.pci.plug(place, function.clone());
-            return Ok(Settled { location, function, slot: Some(slot) });
-        }
-        let slot = self.slot(&name, spec.placement)?;
+        let slot = match (spec.placement, group, self.hot_plug.clone()) {
+            (None, Some(group), _) => self.slot_behind(&name, Bridge::OfGroup(group))?,
+            (None | Some(Placement::Port), _, Some(plan)) => return self.in_slot(name, &plan, taken),
+            (placement, ..) => self.slot(&name, placement.unwrap_or(Placement::Port))?,
+        };
         let location = slot.location();
         let power = self.parts.power.clone();
         let events = {
@@ -132,6 +153,17 @@ impl<'a> Builder<'a> {
         self.event_loop.add(function.clone());
         self.pci.plug(slot, function.clone());
         Ok(Settled { location, function, slot: None })
+    }
+
+    /// Puts a function of the host in a slot for hot-plug.
+    fn in_slot(&mut self, name: String, plan: &Plan, taken: &Taken) -> Result<Settled, BuildError> {
+        let slot = self.hot_plug_slot(plan, &name)?;
+        let place =
+            slot.place(self.pci).map_err(|source| BuildError::Place { device: name.clone(), source })?;
+        let location = place.location();
+        let function = slot.function(self.parts, name, &place, taken, &plan.mailbox)?;
+        self.pci.plug(place, function.clone());
+        Ok(Settled { location, function, slot: Some(slot) })
     }
 
     /// Adds an empty slot for hot-plug.
@@ -175,27 +207,27 @@ impl<'a> Builder<'a> {
                 let bus = self.port(name)?;
                 self.pci.slot(bus, 0, 0).map_err(place)
             }
-            Placement::Bridge(number) => {
-                let bus = self.bridge(number)?;
-                let device = self.pci.free_device(bus).ok_or_else(|| {
-                    BuildError::Invalid(format!("Bridge {number} has no place left for {name}: use another"))
-                })?;
-                self.pci.slot(bus, device, 0).map_err(place)
-            }
+            Placement::Bridge(number) => self.slot_behind(name, Bridge::Numbered(number)),
         }
     }
 
-    /// The bus behind the PCIe-to-PCI bridge that the user calls `number`; the first time it is named it is
-    /// added, behind a root port of its own.
-    fn bridge(&mut self, number: u8) -> Result<Bus, BuildError> {
-        if let Some(bus) = self.bridges.get(&number) {
-            return Ok(*bus);
-        }
-        let name = format!("bridge {number}");
-        let link = self.port(&name)?;
-        let bus = self.pci.add_pci_bridge(link, 0, 0).map_err(BuildError::device(name))?;
-        self.bridges.insert(number, bus);
-        Ok(bus)
+    /// Finds a place behind a PCIe-to-PCI bridge, which is added, behind a root port of its own, for the first
+    /// function that wants to be there.
+    fn slot_behind(&mut self, name: &str, bridge: Bridge) -> Result<Slot, BuildError> {
+        let bus = if let Some(bus) = self.bridges.get(&bridge) {
+            *bus
+        } else {
+            let link = self.port(&bridge.to_string())?;
+            let added = self.pci.add_pci_bridge(link, 0, 0);
+            let bus = added.map_err(BuildError::device(bridge.to_string()))?;
+            self.bridges.insert(bridge, bus);
+            bus
+        };
+        let device = self.pci.free_device(bus).ok_or_else(|| {
+            BuildError::Invalid(format!("There is no place left for {name} behind {bridge}: use another"))
+        })?;
+        let place = |source| BuildError::Place { device: name.into(), source };
+        self.pci.slot(bus, device, 0).map_err(place)
     }
 
     /// Adds a root port of its own for `name`.

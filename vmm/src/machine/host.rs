@@ -70,6 +70,16 @@ impl FromHost {
         Ok(taken)
     }
 
+    /// For each function the number of its group, if several of the group are here and the user leaves their
+    /// places to the machine.
+    pub(super) fn shared_groups(&self) -> Vec<Option<usize>> {
+        let groups = self.taken.iter().map(|(spec, taken)| {
+            let free = spec.placement.is_none();
+            free.then_some(Arc::as_ptr(&taken.group))
+        });
+        several(&groups.collect::<Vec<_>>())
+    }
+
     /// What the choice of a remapping unit goes by; `slots` says that functions may be plugged in later.
     pub(super) fn circumstances(&self, slots: bool) -> Result<Circumstances, HostError> {
         let widths = self.taken.iter().map(|(_, taken)| taken.group.width());
@@ -101,5 +111,28 @@ impl FromHost {
             .iter()
             .filter(|region| region.kind == ReservedKind::DirectRelaxable)
             .map(|region| (region.start, region.end - region.start + 1))
+    }
+}
+
+/// For each key where it comes first, if it comes again.
+fn several<K: PartialEq>(keys: &[Option<K>]) -> Vec<Option<usize>> {
+    let number = |key: &Option<K>| {
+        let key = key.as_ref()?;
+        let mut places = keys.iter().enumerate().filter(|(_, other)| other.as_ref() == Some(key));
+        let (first, _) = places.next()?;
+        places.next().map(|_| first)
+    };
+    keys.iter().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::several;
+
+    #[test]
+    fn only_groups_with_several_functions_left_to_the_machine_are_kept_together() {
+        let groups = [Some('a'), Some('b'), None, Some('a'), Some('c'), Some('b'), Some('b')];
+        assert_eq!(several(&groups), [Some(0), Some(1), None, Some(0), None, Some(1), Some(1)]);
+        assert_eq!(several::<char>(&[None, None]), [None, None]);
     }
 }

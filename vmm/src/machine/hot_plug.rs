@@ -107,7 +107,7 @@ impl HotPlug {
     fn add(&mut self, vfio: &str, number: Option<u16>, ops: &mut EventOps) -> Result<Value, String> {
         let source: HostFunction = vfio.parse()?;
         let index = self.empty_slot(number)?;
-        let spec = VfioSpec { source: VfioSource::Address(source), placement: Placement::Port };
+        let spec = VfioSpec { source: VfioSource::Address(source), placement: Some(Placement::Port) };
         let taken = self.host.open(&spec).map_err(|error| sentence(&error))?;
         let name = taken.name.clone();
         let number = self.fill(index, taken, ops)?;
