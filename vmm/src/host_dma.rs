@@ -37,6 +37,7 @@ use character::CharacterDevice;
 use device::GroupedDevice;
 use group::Backing;
 use iommufd::{Attachable, Members, Mover};
+use ranges::Ranges;
 use sysfs::Found;
 
 pub use container::Container;
@@ -229,7 +230,7 @@ impl Host {
         };
         let device = GroupedDevice::open(&self.sysfs, &found, &container)?;
         if self.wishes.spaces == Spaces::Shared && self.shared.is_none() {
-            self.map_all(&Type1::new(container.clone(), self.memory.clone()))?;
+            self.map_all(&Type1::new(container.clone(), self.memory.clone()), &container.ranges()?)?;
             self.shared = Some(SharedSpace::Container(container.clone()));
         }
         let group = known.unwrap_or_else(|| self.know(&found, Backing::Container(container.clone())));
@@ -300,7 +301,7 @@ impl Host {
             space
         } else {
             let space = members.iommufd().new_space().map_err(HostError::MapAll)?;
-            self.map_all(&*space)?;
+            self.map_all(&*space, &members.iommufd().usable())?;
             space
         };
         let entered = Mover(members.clone()).enter(space.id());
@@ -308,9 +309,9 @@ impl Host {
         entered.map_err(HostError::MapAll)
     }
 
-    /// Lets whoever is in a space reach all of guest RAM at its own addresses.
-    fn map_all(&self, mapper: &dyn HostMapper) -> Result<(), HostError> {
-        for (start, length) in memory::regions(&self.memory) {
+    /// Lets whoever is in a space reach all of guest RAM at its own addresses, but for what the host keeps.
+    fn map_all(&self, mapper: &dyn HostMapper, ranges: &Ranges) -> Result<(), HostError> {
+        for (start, length) in ranges.parts(&memory::regions(&self.memory)) {
             let both = Permissions::READ | Permissions::WRITE;
             mapper.map(Iova(start.0), start, length, both).map_err(HostError::MapAll)?;
         }

@@ -132,7 +132,16 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
 
     let places: Vec<_> = settled.iter().map(|settled| settled.location.clone()).collect();
     let reserved = described::reserved_memory(config, &pci, &host, &places)?;
-    let map_reserved: Vec<_> = reserved.iter().map(|(start, length, _)| (*start, *length)).collect();
+    let kept = host.unusable()?;
+    for (start, length) in &kept {
+        eprintln!(
+            "portcullis: the host's IOMMU maps nothing at {start:#x}-{:#x}, so the guest is told to leave its memory \
+             there alone",
+            start + (length - 1)
+        );
+    }
+    let map_reserved: Vec<_> =
+        reserved.iter().map(|(start, length, _)| (*start, *length)).chain(kept).collect();
     let map = memory_map::memory_map(config.memory, &map_reserved)?;
     let tables = tables(config, &parts, &pci, reserved, high_window, address_bits)?;
     let entry = boot::load(&boot_request(config), &parts.memory, &map, tables.rsdp())?;

@@ -174,12 +174,26 @@ pub enum HostError {
     /// The host's IOMMU translates too little for any guest.
     #[error("The host's IOMMU takes addresses of only {0} bits, too few to assign devices: use another host")]
     TooNarrow(u8),
-    /// Guest RAM lies where the host's devices cannot reach.
-    #[error("The host's IOMMU cannot map {start:#x}-{end:#x}, where guest memory is: use a smaller --memory")]
+    /// The memory a guest starts in lies where the host's devices cannot reach.
+    #[error(
+        "The host's IOMMU cannot map {start:#x}-{end:#x}, which every guest needs: assign a device that is behind \
+         another IOMMU of the host, or use another host"
+    )]
     RamUnusable {
-        /// First address of the guest's RAM region.
+        /// First address of it.
         start: u64,
-        /// Last address of the region.
+        /// Last address of it.
+        end: u64,
+    },
+    /// Memory that the guest was given lies where the host's devices cannot reach.
+    #[error(
+        "The host's IOMMU cannot map {start:#x}-{end:#x}, which the guest may be using: start the machine with the \
+         device, so that the guest is told"
+    )]
+    RamInUse {
+        /// First address of it.
+        start: u64,
+        /// Last address of it.
         end: u64,
     },
     /// A kernel whose VFIO speaks differently.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use devices::{GuestRam, VtdUnit};
-use iommu::{GuestAddress, HostDma, HostUnit};
+use iommu::{HostDma, HostUnit};
 
 use super::iommufd::{Members, Mover};
 use super::ranges::Ranges;
@@ -35,7 +35,8 @@ impl Group {
     pub fn behind(&self, unit: &VtdUnit) -> Arc<iommu::Group> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.upgrade().unwrap_or_else(|| {
-            let group = unit.group(self.dma(), memory::regions(&self.memory));
+            let ram = self.ranges().unwrap_or_default().parts(&memory::regions(&self.memory));
+            let group = unit.group(self.dma(), ram);
             *known = Arc::downgrade(&group);
             group
         })
@@ -66,12 +67,25 @@ impl Group {
         }
     }
 
-    /// Checks that the host can follow a guest's unit of `width` bits over this RAM.
-    pub fn check(&self, width: u8, ram: &[(GuestAddress, u64)]) -> Result<(), HostError> {
-        self.ranges()?.check(width, ram)
+    /// Checks that the host can follow a guest's unit of `width` bits.
+    pub fn check(&self, width: u8) -> Result<(), HostError> {
+        self.ranges()?.check(width)
     }
 
-    fn ranges(&self) -> Result<Ranges, HostError> {
+    /// Checks that the host can map all guest RAM, for a guest that is running and uses all of it.
+    pub fn check_running(&self) -> Result<(), HostError> {
+        match self.holes()?.first() {
+            None => Ok(()),
+            Some(&(start, length)) => Err(HostError::RamInUse { start, end: start + (length - 1) }),
+        }
+    }
+
+    /// The parts of guest RAM (start, length) that the host keeps for itself in devices' addresses.
+    pub fn holes(&self) -> Result<Vec<(u64, u64)>, HostError> {
+        Ok(self.ranges()?.holes(&memory::regions(&self.memory)))
+    }
+
+    pub(super) fn ranges(&self) -> Result<Ranges, HostError> {
         match &self.backing {
             Backing::Container(container) => container.ranges(),
             Backing::Movable(members) => Ok(members.iommufd().usable()),

@@ -10,7 +10,7 @@ use super::BuildError;
 use super::profile::{Abilities, Circumstances};
 use crate::config::{Config, IommuChoice, VfioSpec};
 use crate::host_dma::{Host, HostError, KvmVfio, Passed, ReservedKind, Spaces, Taken, Wishes};
-use crate::memory;
+use crate::layout;
 
 /// Functions taken from the host, in the order they were named, each with what was said about it. They are
 /// the machine's for as long as this lives.
@@ -98,10 +98,24 @@ impl FromHost {
         units.reduce(|one, other| Some(one?.and(other?))).flatten()
     }
 
-    /// Checks that the host follows a unit of `width` bits over all of guest RAM.
-    pub(super) fn check(&self, width: u8, ram: &GuestRam) -> Result<(), HostError> {
-        let regions = memory::regions(ram);
-        self.taken.iter().try_for_each(|(_, taken)| taken.group.check(width, &regions))
+    /// Checks that the host follows a unit of `width` bits.
+    pub(super) fn check(&self, width: u8) -> Result<(), HostError> {
+        self.taken.iter().try_for_each(|(_, taken)| taken.group.check(width))
+    }
+
+    /// Guest memory (start, length) that the host cannot map for some function: the guest must leave it alone.
+    pub(super) fn unusable(&self) -> Result<Vec<(u64, u64)>, HostError> {
+        let mut holes = Vec::new();
+        for (_, taken) in &self.taken {
+            holes.extend(taken.group.holes()?);
+        }
+        let holes = joined(holes);
+        match holes.first() {
+            Some(&(start, length)) if start < layout::EXTENDED_START => {
+                Err(HostError::RamUnusable { start, end: start + (length - 1) })
+            }
+            _ => Ok(holes),
+        }
     }
 
     /// The regions (first address, length) that the `index`th function may drop but uses while it can.
@@ -125,14 +139,35 @@ fn several<K: PartialEq>(keys: &[Option<K>]) -> Vec<Option<usize>> {
     keys.iter().map(number).collect()
 }
 
+/// The same ranges (start, length) without overlaps, in order.
+fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, length) in ranges {
+        match joined.last_mut() {
+            Some((first, size)) if start <= *first + *size => *size = (*size).max(start + length - *first),
+            _ => joined.push((start, length)),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
-    use super::several;
+    use super::{joined, several};
 
     #[test]
     fn only_groups_with_several_functions_left_to_the_machine_are_kept_together() {
         let groups = [Some('a'), Some('b'), None, Some('a'), Some('c'), Some('b'), Some('b')];
         assert_eq!(several(&groups), [Some(0), Some(1), None, Some(0), None, Some(1), Some(1)]);
         assert_eq!(several::<char>(&[None, None]), [None, None]);
+    }
+
+    #[test]
+    fn what_two_functions_cannot_use_is_left_alone_once() {
+        let ranges =
+            vec![(0x5000, 0x1000), (0x1000, 0x2000), (0x2000, 0x3000), (0x9000, 0x1000), (0x9000, 0x1000)];
+        assert_eq!(joined(ranges), [(0x1000, 0x5000), (0x9000, 0x1000)]);
+        assert_eq!(joined(Vec::new()), []);
     }
 }

@@ -26,7 +26,6 @@ use super::host::FromHost;
 use crate::config::{HostFunction, Placement, VfioSource, VfioSpec};
 use crate::control::{Answer, Asked, Control, Happening, Request};
 use crate::host_dma::Taken;
-use crate::memory;
 
 /// Marks of the event loop's events. Those of the functions are below.
 mod mark {
@@ -119,8 +118,11 @@ impl HotPlug {
     fn fill(&mut self, index: usize, taken: Taken, ops: &mut EventOps) -> Result<u16, String> {
         if let Remapping::Unit(unit) = &self.parts.remapping {
             let width = unit.capabilities().guest_address_width();
-            let regions = memory::regions(&self.parts.memory);
-            taken.group.check(width, &regions).map_err(|error| sentence(&error))?;
+            taken
+                .group
+                .check(width)
+                .and_then(|()| taken.group.check_running())
+                .map_err(|error| sentence(&error))?;
         }
         let slot = &mut self.slots[index];
         let place = slot.place(&self.pci).map_err(|error| sentence(&error))?;

@@ -26,7 +26,7 @@ pub(super) fn unit(
     let Chosen { capabilities, reason } =
         profile::choose(&config.unit, host.circumstances(config.hotplug.is_some())?)
             .map_err(BuildError::Invalid)?;
-    host.check(capabilities.guest_address_width(), memory)?;
+    host.check(capabilities.guest_address_width())?;
     if let Some(reason) = reason {
         eprintln!("portcullis: {reason}");
     }
