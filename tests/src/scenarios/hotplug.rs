@@ -157,9 +157,6 @@ guest done
 }
 
 pub(super) fn session() -> Session {
-    Session::new(
-        "hotplug",
-        "drives come to a stock guest and leave it under load",
-        vec![orderly(), surprise()],
-    )
+    let scenarios = vec![orderly(), surprise()];
+    Session::new("hotplug", "drives come to a stock guest and leave it under load", scenarios).nightly()
 }
