@@ -71,7 +71,7 @@ pub struct Guest {
     pub viommu: Viommu,
     /// Added to its kernel command line.
     pub cmdline: String,
-    /// L1's addresses of the functions assigned to it.
+    /// L1's addresses of the functions assigned to it, and where each is to be after a comma.
     pub assigned: Vec<String>,
     /// How the host maps for them.
     pub backend: Backend,
@@ -162,7 +162,7 @@ impl Guest {
         self.option(&format!("--iommu-features {features}"))
     }
 
-    /// With L1's function at `address` assigned to it.
+    /// With L1's function at `address` assigned to it; where in the guest may follow after a comma.
     #[must_use]
     pub fn assign(mut self, address: &str) -> Self {
         self.assigned.push(address.to_owned());
@@ -230,7 +230,7 @@ impl Guest {
             "{}for bdf in {}; do bind_vfio $bdf || exit 99; done\n\
              exec {} {} 2>&1\n",
             if self.image.is_none() { self.files() } else { String::new() },
-            self.assigned.join(" "),
+            self.assigned.iter().filter_map(|spec| spec.split(',').next()).collect::<Vec<_>>().join(" "),
             self.wrapper,
             self.command()
         )

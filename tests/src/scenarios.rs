@@ -11,6 +11,7 @@ mod l3;
 mod limits;
 mod modes;
 mod nested;
+mod network;
 mod nvme;
 mod order;
 mod paths;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Session> {
         nested::session(),
         iommufd::session(),
         hotplug::session(),
+        network::session(),
     ]
 }
 

@@ -25,6 +25,11 @@ pub enum Device {
     Pair,
     /// An Ethernet adapter (e1000e) on the root bus.
     E1000e,
+    /// A second NVMe drive and an Ethernet adapter (e1000e), each behind a port of one switch that keeps them apart as
+    /// little as most do: a group of two.
+    Switch,
+    /// An Ethernet adapter (virtio) that is L1's own. All adapters are on one wire.
+    Peer,
 }
 
 /// The disk of a drive.
@@ -46,7 +51,7 @@ impl Disk {
 
 impl Device {
     /// Every device there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Nvme,
         Self::NvmeBehindPort,
         Self::NvmeBehindSecondPort,
@@ -54,6 +59,8 @@ impl Device {
         Self::Igb,
         Self::Pair,
         Self::E1000e,
+        Self::Switch,
+        Self::Peer,
     ];
 
     /// Its name on command lines.
@@ -66,6 +73,8 @@ impl Device {
             Self::Igb => "igb",
             Self::Pair => "pair",
             Self::E1000e => "e1000e",
+            Self::Switch => "switch",
+            Self::Peer => "peer",
         }
     }
 
@@ -84,15 +93,17 @@ impl Device {
             Self::Igb => 0x11,
             Self::Pair => 0x12,
             Self::E1000e => 0x06,
+            Self::Switch => 0x14,
+            Self::Peer => 0x08,
         }
     }
 
     /// Whether it is behind a port or a bridge, and so on a bus of its own.
     const fn is_behind_port(self) -> bool {
-        !matches!(self, Self::Nvme | Self::NvmeOneVector | Self::E1000e)
+        !matches!(self, Self::Nvme | Self::NvmeOneVector | Self::E1000e | Self::Peer)
     }
 
-    /// Its address in an L1 with the devices `among`; of a pair, that of the first.
+    /// Its address in an L1 with the devices `among`; of two, that of the first.
     pub fn address(self, among: &[Self]) -> String {
         if !self.is_behind_port() {
             return format!("0000:00:{:02x}.0", self.slot());
@@ -100,6 +111,8 @@ impl Device {
         // The firmware numbers buses in the order of the ports.
         let before = |other: &&Self| other.is_behind_port() && other.slot() < self.slot();
         let bus = 1 + among.iter().filter(before).count();
+        // Behind the root port is the switch, and behind that a bus that joins its ports.
+        let bus = if self == Self::Switch { bus + 2 } else { bus };
         let slot = u8::from(self == Self::Pair);
         format!("0000:{bus:02x}:{slot:02x}.0")
     }
@@ -114,15 +127,35 @@ impl Device {
             Self::NvmeBehindPort | Self::NvmeBehindSecondPort => {
                 (vec![port, nvme(index, &format!("bus=port{index}"))], true)
             }
-            Self::Igb => (vec![port, format!("igb,bus=port{index}")], false),
+            Self::Igb => (vec![port, format!("igb,bus=port{index},netdev=wire{index}")], false),
             Self::Pair => {
                 let bridge = format!("pcie-pci-bridge,id=port{index},addr={slot:#x}");
                 let on_bridge = |name: &str, addr: u8| format!("{name},bus=port{index},addr={addr:#x}");
-                (vec![bridge, on_bridge("edu", 1), on_bridge("e1000", 2)], false)
+                let adapter = on_bridge(&format!("e1000,netdev=wire{index}"), 2);
+                (vec![bridge, on_bridge("edu", 1), adapter], false)
             }
-            Self::E1000e => (vec![format!("e1000e,addr={slot:#x}")], false),
+            Self::E1000e => (vec![format!("e1000e,addr={slot:#x},netdev=wire{index}")], false),
+            Self::Switch => {
+                let upstream = format!("x3130-upstream,id=switch{index},bus=port{index}");
+                let downstream = |number: u8| {
+                    format!(
+                        "xio3130-downstream,id=switch{index}-{number},bus=switch{index},chassis={},slot={number}",
+                        100 + index
+                    )
+                };
+                let drive = nvme(index, &format!("bus=switch{index}-0"));
+                let adapter = format!("e1000e,bus=switch{index}-1,netdev=wire{index}");
+                (vec![port, upstream, downstream(0), downstream(1), drive, adapter], true)
+            }
+            Self::Peer => {
+                let adapter = "virtio-net-pci,iommu_platform=on,disable-legacy=on";
+                (vec![format!("{adapter},addr={slot:#x},netdev=wire{index}")], false)
+            }
         };
         let mut arguments = Vec::new();
+        if devices.iter().any(|device| device.contains("netdev=")) {
+            arguments.extend(["-netdev".to_owned(), format!("hubport,id=wire{index},hubid=0")]);
+        }
         let mut image = None;
         if disk {
             let path = folder.join(format!("{}.img", self.name()));
@@ -168,5 +201,6 @@ mod tests {
         assert_eq!(Device::NvmeBehindPort.address(&among), "0000:01:00.0");
         assert_eq!(Device::Igb.address(&among), "0000:02:00.0");
         assert_eq!(Device::Igb.address(&[Device::Igb]), "0000:01:00.0");
+        assert_eq!(Device::Switch.address(&[Device::Switch, Device::Pair]), "0000:04:00.0");
     }
 }

@@ -25,7 +25,8 @@ fn every_profile_has_a_name_and_none_means_auto() {
 #[test]
 fn what_does_not_exist_is_refused_with_what_does() {
     let hint = |error: String, hint: &str| assert!(error.contains(hint) && !error.contains('\n'), "{error}");
-    hint("scalable".parse::<ProfileChoice>().unwrap_err(), "auto, legacy, second-stage, first-stage or full");
+    let profiles = "auto, legacy, second-stage, first-stage, nested or full";
+    hint("scalable".parse::<ProfileChoice>().unwrap_err(), profiles);
     hint("+posting".parse::<FeatureChanges>().unwrap_err(), "`posting`: --iommu-features takes any of");
     hint("+posting".parse::<FeatureChanges>().unwrap_err(), "posted-interrupts");
     for text in ["posted-interrupts", "", "+queue,", "ßqueue"] {
