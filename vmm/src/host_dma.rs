@@ -15,9 +15,11 @@ mod iommufd;
 mod kvm;
 mod limits;
 mod passed;
+mod peers;
 mod ranges;
 mod stop;
 mod sysfs;
+mod targets;
 mod type1;
 
 use std::collections::BTreeMap;
@@ -46,7 +48,9 @@ pub use group::Group;
 pub use iommufd::Iommufd;
 pub use kvm::KvmVfio;
 pub use passed::Passed;
+pub use peers::{Peers, Reachable};
 pub use sysfs::{ReservedKind, ReservedRegion, reserved_regions};
+pub use targets::Targets;
 pub use type1::Type1;
 
 /// How the machine's assigned functions reach memory.
@@ -111,7 +115,7 @@ pub struct Host {
     dev: PathBuf,
     wishes: Wishes,
     kvm: Option<KvmVfio>,
-    memory: Arc<GuestRam>,
+    targets: Arc<Targets>,
     backend: Option<Backend>,
     /// Why the backend is not the one that would have been expected.
     fallback: Option<String>,
@@ -142,7 +146,7 @@ impl Host {
             dev: "/dev".into(),
             wishes,
             kvm,
-            memory,
+            targets: Arc::new(Targets::new(memory)),
             backend: None,
             fallback: None,
             groups: BTreeMap::new(),
@@ -180,8 +184,8 @@ impl Host {
                 Some(file) => file,
                 None => Iommufd::open(&self.dev.join("iommu"))?,
             };
-            limits::check_locked_memory(1, memory::size(&self.memory))?;
-            Backend::Iommufd(Arc::new(Iommufd::new(file, &self.memory)?))
+            limits::check_locked_memory(1, memory::size(self.targets.ram()))?;
+            Backend::Iommufd(Arc::new(Iommufd::new(file, self.targets.ram())?))
         } else {
             Backend::Type1
         };
@@ -224,13 +228,13 @@ impl Host {
                 container.clone()
             }
             _ => {
-                limits::check_locked_memory(self.containers() + 1, memory::size(&self.memory))?;
+                limits::check_locked_memory(self.containers() + 1, memory::size(self.targets.ram()))?;
                 Arc::new(Container::open(self.kvm.as_ref())?)
             }
         };
         let device = GroupedDevice::open(&self.sysfs, &found, &container)?;
         if self.wishes.spaces == Spaces::Shared && self.shared.is_none() {
-            self.map_all(&Type1::new(container.clone(), self.memory.clone()), &container.ranges()?)?;
+            self.map_all(&Type1::new(container.clone(), self.targets.clone()), &container.ranges()?)?;
             self.shared = Some(SharedSpace::Container(container.clone()));
         }
         let group = known.unwrap_or_else(|| self.know(&found, Backing::Container(container.clone())));
@@ -282,7 +286,7 @@ impl Host {
     }
 
     fn know(&mut self, found: &Found, backing: Backing) -> Arc<Group> {
-        let group = Arc::new(Group::new(backing, self.memory.clone()));
+        let group = Arc::new(Group::new(backing, self.targets.clone()));
         self.groups.insert(found.group, Arc::downgrade(&group));
         group
     }
@@ -311,7 +315,7 @@ impl Host {
 
     /// Lets whoever is in a space reach all of guest RAM at its own addresses, but for what the host keeps.
     fn map_all(&self, mapper: &dyn HostMapper, ranges: &Ranges) -> Result<(), HostError> {
-        for (start, length) in ranges.parts(&memory::regions(&self.memory)) {
+        for (start, length) in ranges.parts(&memory::regions(self.targets.ram())) {
             let both = Permissions::READ | Permissions::WRITE;
             mapper.map(Iova(start.0), start, length, both).map_err(HostError::MapAll)?;
         }

@@ -72,6 +72,8 @@ struct Parts {
     routes: Arc<RouteTable>,
     msi: Arc<KvmMsi>,
     power: Arc<PowerSwitch>,
+    /// Whether there may be several assigned functions, which reach each other.
+    has_peers: bool,
 }
 
 /// Builds the machine that `config` describes. Nothing of the guest has run when it fails.
@@ -98,7 +100,9 @@ pub fn build(config: &Config) -> Result<Machine, BuildError> {
     remapping::connect(&remapping, msi.clone(), routes.clone(), &mut event_loop)
         .map_err(BuildError::at("make an event descriptor"))?;
     event_loop.add(routes.clone());
-    let parts = Parts { memory, slots, remapping, routes, msi, power: power.clone() };
+    let slots_for_more = config.hotplug.map_or(0, |spec| usize::from(spec.slots));
+    let has_peers = config.vfio.len() + slots_for_more > 1;
+    let parts = Parts { memory, slots, remapping, routes, msi, power: power.clone(), has_peers };
 
     let chipset = chipset::build(config, &parts, &mut event_loop)?;
     let high_window = layout::high_window(config.memory, address_bits);

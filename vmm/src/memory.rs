@@ -73,6 +73,11 @@ pub enum MemoryError {
 }
 
 /// Allocates `size` bytes of guest RAM, laid out as [`layout::ram`] says.
+///
+/// No page of it goes back to the host while the machine runs. Mappings of assigned functions pin pages: one that
+/// was given back (`MADV_DONTNEED`, a hole in the file) and touched again would be a new one to the guest and
+/// still the old one to its devices. So whoever gives pages back, a balloon or page reporting, has to be off while
+/// a function is assigned or may be plugged in.
 pub fn allocate(size: u64, pages: PageSize) -> Result<Arc<GuestRam>, MemoryError> {
     let alignment = pages.alignment();
     if size == 0 || !size.is_multiple_of(alignment) {

@@ -17,7 +17,7 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps `length` bytes of `file` from `offset` on; both are multiples of the page size.
-    pub(super) fn new(file: impl AsFd, offset: u64, length: u64) -> io::Result<Self> {
+    pub fn new(file: impl AsFd, offset: u64, length: u64) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses an address where nothing is, and a shared mapping of a device's

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use devices::{GuestRam, VtdUnit};
+use devices::VtdUnit;
 use iommu::{HostDma, HostUnit};
 
 use super::iommufd::{Members, Mover};
 use super::ranges::Ranges;
-use super::{Container, HostError, Type1};
+use super::{Container, HostError, Peers, Targets, Type1};
 use crate::memory;
 
 /// An IOMMU group with functions taken: functions that the host's IOMMU cannot tell apart.
 pub struct Group {
     pub(super) backing: Backing,
-    memory: Arc<GuestRam>,
+    targets: Arc<Targets>,
     /// What the unit knows it by.
     known: Mutex<Weak<iommu::Group>>,
 }
@@ -27,26 +27,35 @@ pub(super) enum Backing {
 }
 
 impl Group {
-    pub(super) fn new(backing: Backing, memory: Arc<GuestRam>) -> Self {
-        Self { backing, memory, known: Mutex::default() }
+    pub(super) fn new(backing: Backing, targets: Arc<Targets>) -> Self {
+        Self { backing, targets, known: Mutex::default() }
     }
 
     /// The group as `unit` knows it, the same for each of its functions.
     pub fn behind(&self, unit: &VtdUnit) -> Arc<iommu::Group> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.upgrade().unwrap_or_else(|| {
-            let ram = self.ranges().unwrap_or_default().parts(&memory::regions(&self.memory));
+            let ram = self.ranges().unwrap_or_default().parts(&memory::regions(self.targets.ram()));
             let group = unit.group(self.dma(), ram);
             *known = Arc::downgrade(&group);
             group
         })
     }
 
+    /// How the BARs of the group's functions become targets for those behind `unit`; none where the host does not
+    /// map them for others.
+    pub fn peers(&self, unit: &Arc<VtdUnit>) -> Option<Peers> {
+        match &self.backing {
+            Backing::Container(_) => Some(Peers::new(unit.clone(), self.targets.clone())),
+            Backing::Movable(_) => None,
+        }
+    }
+
     /// How the group's DMA is carried out, for the one who decides on it.
     fn dma(&self) -> HostDma {
         match &self.backing {
             Backing::Container(container) => {
-                HostDma::Fixed(Box::new(Type1::new(container.clone(), self.memory.clone())))
+                HostDma::Fixed(Box::new(Type1::new(container.clone(), self.targets.clone())))
             }
             Backing::Movable(members) => {
                 HostDma::Movable { iommu: members.iommufd().clone(), group: Box::new(Mover(members.clone())) }
@@ -82,7 +91,7 @@ impl Group {
 
     /// The parts of guest RAM (start, length) that the host keeps for itself in devices' addresses.
     pub fn holes(&self) -> Result<Vec<(u64, u64)>, HostError> {
-        Ok(self.ranges()?.holes(&memory::regions(&self.memory)))
+        Ok(self.ranges()?.holes(&memory::regions(self.targets.ram())))
     }
 
     pub(super) fn ranges(&self) -> Result<Ranges, HostError> {

@@ -4,12 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use devices::GuestRam;
 use iommu::{GuestAddress, HostMapper, Iova, MapError, Permissions};
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
-use super::Container;
 use super::stop::stop;
+use super::{Container, Targets};
 
 /// The calls a mapper makes.
 pub(super) trait DmaPort: Send + Sync {
@@ -29,34 +27,15 @@ pub(super) trait DmaPort: Send + Sync {
 /// The host's address space of one assigned function, over guest RAM.
 pub struct Type1 {
     port: Arc<dyn DmaPort>,
-    memory: Arc<GuestRam>,
+    targets: Arc<Targets>,
     /// Whether the user has heard of the limit of mappings.
     full: AtomicBool,
 }
 
 impl Type1 {
-    /// A mapper that maps `memory` into `container`.
-    pub fn new(container: Arc<Container>, memory: Arc<GuestRam>) -> Self {
-        Self { port: container, memory, full: AtomicBool::new(false) }
-    }
-
-    /// The pieces of this process that `length` bytes of guest memory from `guest` on are: (host address,
-    /// length). More than one where they cross from one region to the next.
-    fn pieces(&self, guest: GuestAddress, length: u64) -> Result<Vec<(u64, u64)>, MapError> {
-        let mut pieces = Vec::with_capacity(1);
-        let mut done = 0;
-        while done < length {
-            let address = guest.0.checked_add(done).map(GuestAddress).ok_or(MapError::NotMemory(guest))?;
-            let (region, offset) = self.memory.to_region_addr(address).ok_or(MapError::NotMemory(address))?;
-            let host = region
-                .get_host_address(MemoryRegionAddress(offset.0))
-                .map_err(|_| MapError::NotMemory(address))?;
-            // The offset lies in the region, so at least one byte does.
-            let piece = (region.len() - offset.0).min(length - done);
-            pieces.push((host as u64, piece));
-            done += piece;
-        }
-        Ok(pieces)
+    /// A mapper that maps `targets` into `container`.
+    pub fn new(container: Arc<Container>, targets: Arc<Targets>) -> Self {
+        Self { port: container, targets, full: AtomicBool::new(false) }
     }
 
     /// Says, once, what can be done about a container that takes no more mappings.
@@ -103,9 +82,10 @@ impl HostMapper for Type1 {
         let readable = permissions.contains(Permissions::READ);
         let writable = permissions.contains(Permissions::WRITE);
         let mut done = 0;
-        for (host, piece) in self.pieces(guest, length)? {
-            if let Err(error) = self.port.map(iova.0 + done, host, piece, readable, writable) {
-                let failed = self.explain(&error, iova.0 + done, GuestAddress(guest.0 + done), piece);
+        for piece in self.targets.pieces(guest, length)? {
+            let mapped = self.port.map(iova.0 + done, piece.host, piece.length, readable, writable);
+            if let Err(error) = mapped {
+                let failed = self.explain(&error, iova.0 + done, GuestAddress(guest.0 + done), piece.length);
                 if done > 0
                     && let Err(error) = self.unmap(iova, done)
                 {
@@ -113,7 +93,7 @@ impl HostMapper for Type1 {
                 }
                 return Err(failed);
             }
-            done += piece;
+            done += piece.length;
         }
         Ok(())
     }

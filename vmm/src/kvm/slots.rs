@@ -9,6 +9,7 @@ use kvm_ioctls::VmFd;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::KvmError;
+use crate::host_dma::{Peers, Reachable};
 
 /// The table of memory slots: RAM for ever, BARs of assigned functions as they come and go.
 pub struct Slots {
@@ -104,24 +105,34 @@ impl Slots {
 struct ShownBar {
     slots: Arc<Slots>,
     id: SlotId,
+    /// What lets other functions reach it.
+    peer: Option<Reachable>,
     /// Stays mapped as long as the guest sees it; dropped after the slot is gone.
     _memory: Arc<Mapping>,
 }
 
 impl Drop for ShownBar {
     fn drop(&mut self) {
+        // Devices first: what they reach must not outlive what the guest sees.
+        self.peer = None;
         self.slots.unmap(self.id);
     }
 }
 
-/// The slots as assigned functions use them.
-pub struct BarSlots(pub Arc<Slots>);
+/// The slots as an assigned function uses them.
+pub struct BarSlots {
+    /// The slots.
+    pub slots: Arc<Slots>,
+    /// How what is in them becomes a target for other functions, if it does.
+    pub peers: Option<Peers>,
+}
 
 impl MemorySlots for BarSlots {
     fn show(&self, guest: u64, memory: Arc<Mapping>) -> std::io::Result<Shown> {
         // SAFETY: the mapping has this length, and `ShownBar` holds on to it for as long as the slot lives.
-        let id = unsafe { self.0.map(guest, memory.address(), memory.length(), false) }
+        let id = unsafe { self.slots.map(guest, memory.address(), memory.length(), false) }
             .map_err(std::io::Error::other)?;
-        Ok(Box::new(ShownBar { slots: self.0.clone(), id, _memory: memory }))
+        let peer = self.peers.as_ref().map(|peers| peers.show(guest, &memory));
+        Ok(Box::new(ShownBar { slots: self.slots.clone(), id, peer, _memory: memory }))
     }
 }

@@ -1,13 +1,13 @@
 //! How a function of the host becomes one of the guest's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
 use devices::{InterruptLine, Remapping};
 use pci::Slot;
 
 use super::{BuildError, Parts};
-use crate::host_dma::Taken;
+use crate::host_dma::{Peers, Taken};
 use crate::kvm::slots::BarSlots;
 
 /// Makes the function of the guest's that `taken` will be in `slot`, with its pin on `line`, behind the
@@ -28,7 +28,7 @@ pub(super) fn make(
         routes: Box::new(parts.routes.function(location.clone())),
         location,
         line: Some(line),
-        slots: Arc::new(BarSlots(parts.slots.clone())),
+        slots: Arc::new(BarSlots { slots: parts.slots.clone(), peers: peers(parts, taken) }),
         events,
         name: name.clone(),
     };
@@ -37,4 +37,23 @@ pub(super) fn make(
         Remapping::Unit(unit) => Some(unit.attach(requester, &taken.group.behind(unit))),
     });
     function.map_err(BuildError::device(name))
+}
+
+/// How others reach the BARs of a function; none where there are no others.
+fn peers(parts: &Parts, taken: &Taken) -> Option<Peers> {
+    static TOLD: Once = Once::new();
+    let Remapping::Unit(unit) = &parts.remapping else { return None };
+    if !parts.has_peers {
+        return None;
+    }
+    let peers = taken.group.peers(unit);
+    if peers.is_none() {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "Assigned devices do not reach each other's BARs (peer to peer), which is not done by iommufd yet: \
+                 if they are to, give --host-dma type1"
+            );
+        });
+    }
+    peers
 }

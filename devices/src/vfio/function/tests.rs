@@ -1,9 +1,10 @@
 use std::sync::atomic::AtomicUsize;
 
 use iommu::{Capabilities, GuestAddress, HostDma, MsiMessage, SourceId, Unit};
-use pci::BusNumber;
+use pci::{BusNumber, ROM_BAR};
 
 use super::super::fake::{Event, FakeHost, FakeLine, FakeMapper, FakeRoutes, FakeSlots, Log};
+use super::super::host::Region;
 use super::super::routes::Signal;
 use super::*;
 use crate::GuestRam;
@@ -290,6 +291,26 @@ fn an_access_that_the_host_refuses_reads_as_ones() {
     assert_eq!(data, [0xFF; 4]);
     setup.function.bar_read(7, 0, &mut data);
     setup.function.bar_write(7, 0, &data);
+}
+
+#[test]
+fn a_rom_is_read_and_never_shown_where_devices_could_reach_it() {
+    let mut host = fake(4, true);
+    // Even where the kernel would let it be mapped.
+    let whole = std::iter::once(0..0x1_0000).collect();
+    host.regions.insert(ROM_BAR as u8, Region { size: 0x1_0000, mappable: whole });
+    host.contents.lock().unwrap().extend([((ROM_BAR as u8, 0), 0x55), ((ROM_BAR as u8, 1), 0xAA)]);
+    let setup = setup_of(host);
+    setup.write_u16(0x04, 0x0002);
+    setup.function.config_write(0x30, &0xE000_0001_u32.to_le_bytes());
+    let decoded = setup.function.bars();
+    assert!(decoded[ROM_BAR].is_some(), "{decoded:?}");
+    setup.function.reachable(&decoded);
+    let rom = |(start, _): &(u64, u64)| (0xE000_0000..0xE001_0000).contains(start);
+    assert!(!setup.slots.used().iter().any(rom), "{:x?}", setup.slots.used());
+    let mut signature = [0; 2];
+    setup.function.bar_read(ROM_BAR, 0, &mut signature);
+    assert_eq!(signature, [0x55, 0xAA]);
 }
 
 #[test]

@@ -171,6 +171,19 @@ fn a_bar_in_the_interrupt_range_is_nobodys_target() {
 }
 
 #[test]
+fn an_address_that_the_host_reserves_is_a_fault_and_its_neighbours_are_mapped() {
+    let (scene, assigned, table) = Scene::translating();
+    scene.map_pages(&table, IOVA, 0x1000, 3);
+    // The run as a whole, then the second page of it alone.
+    let reserved = || Some(MapError::Unusable(Iova(IOVA + PAGE)));
+    assigned.host.refuse_next([reserved(), None, reserved(), None]);
+    let faults = scene.announce_pages(IOVA, 4);
+    assert_eq!(faults.iter().map(|fault| fault.iova).collect::<Vec<_>>(), [Iova(IOVA + PAGE)]);
+    let mapped: Vec<_> = assigned.host.mappings().iter().map(Extent::start).collect();
+    assert_eq!(mapped, [IOVA, IOVA + 2 * PAGE]);
+}
+
+#[test]
 fn protected_memory_covers_bars_too() {
     let scene = Scene::new();
     let assigned = scene.attach(SOURCE);

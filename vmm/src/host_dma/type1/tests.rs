@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use vm_memory::GuestMemoryMmap;
+use devices::GuestRam;
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
 use super::*;
 
@@ -78,12 +79,13 @@ fn mapper(failing: Option<(usize, i32)>) -> (Arc<FakePort>, Type1) {
 
 fn over(port: FakePort) -> (Arc<FakePort>, Type1) {
     let port = Arc::new(port);
-    let mapper = Type1 { port: port.clone(), memory: memory(), full: AtomicBool::new(false) };
+    let mapper =
+        Type1 { port: port.clone(), targets: Arc::new(Targets::new(memory())), full: AtomicBool::new(false) };
     (port, mapper)
 }
 
 fn host_address(mapper: &Type1, guest: u64) -> u64 {
-    mapper.memory.get_host_address(GuestAddress(guest)).unwrap() as u64
+    mapper.targets.ram().get_host_address(GuestAddress(guest)).unwrap() as u64
 }
 
 const BOTH: Permissions = Permissions::READ.union(Permissions::WRITE);
