@@ -14,7 +14,7 @@ ask() { agent control /run/control \"$@\" || touch /run/failed; }
 guest() {
     for try in $(seq 300); do
         grep -q \"@@ $1\" /run/guest.log && return
-        [ -d /proc/$vmm ] || break
+        grep -q 'State:.Z' /proc/$vmm/status && break
         sleep 0.2
     done
     echo \"@@ the guest never came to: $1\"
@@ -35,9 +35,8 @@ rm -f /run/failed
 bind_vfio $D
 ";
 
-/// The end of L1's part: the VMM ends with its guest, and nothing of it stays.
+/// The end of L1's part: the VMM ends with its guest, and nothing of it stays. Until then it is a zombie.
 const LEVEL1_END: &str = "\
-for try in $(seq 150); do [ -d /proc/$vmm ] || break; sleep 0.2; done
 wait $vmm; status=$?
 cat /run/guest.log
 [ -e /run/control ] && echo '@@ the socket is still there'
@@ -93,7 +92,7 @@ ask '{\"command\": \"list\"}'
 ask '{\"command\": \"add\", \"vfio\": \"0000:00:05.0\"}'
 guest 'first loaded'
 ask '{\"command\": \"audit\"}'
-ask '{\"command\": \"add\", \"vfio\": \"0000:00:05.0\"}' --until 'in use'
+ask '{\"command\": \"add\", \"vfio\": \"0000:00:05.0\"}' --until 'already'
 ask '{\"command\": \"remove\", \"slot\": 8}' --until '\"event\":\"removed\"'
 guest gone
 read_here

@@ -105,6 +105,9 @@ impl HotPlug {
     /// Takes a function from the host and puts it into a slot.
     fn add(&mut self, vfio: &str, number: Option<u16>, ops: &mut EventOps) -> Result<Value, String> {
         let source: HostFunction = vfio.parse()?;
+        if self.functions().any(|function| function.name() == source.to_string()) {
+            return Err(format!("The guest has {source} already"));
+        }
         let index = self.empty_slot(number)?;
         let spec = VfioSpec { source: VfioSource::Address(source), placement: Some(Placement::Port) };
         let taken = self.host.open(&spec).map_err(|error| sentence(&error))?;
