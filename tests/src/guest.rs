@@ -285,6 +285,11 @@ impl Guest {
         for address in &self.assigned {
             add("--vfio", address.clone());
         }
+        match self.backend {
+            Backend::Own => {}
+            Backend::Type1 => add("--host-dma", "type1".into()),
+            Backend::Iommufd => add("--host-dma", "iommufd".into()),
+        }
         for device in &self.emulated {
             add(
                 "--device",

@@ -33,8 +33,13 @@ pub(super) fn is_partly_wanted(extent: &Extent, wanted: &[Extent]) -> bool {
 /// `wanted` does.
 pub(super) fn stale(present: &Extents, areas: &[Range<u64>], wanted: &[Extent]) -> Vec<Extent> {
     let mut stale: Vec<Extent> = Vec::new();
+    let mut rest = wanted.iter().peekable();
     for area in areas {
-        let differs = |extent: &&Extent| extent.clipped(area).is_some_and(|part| !is_wanted(&part, wanted));
+        let differs = |extent: &&Extent| {
+            // Most are wanted just as they are, which is seen without a search.
+            while rest.next_if(|other| other.start() < extent.start()).is_some() {}
+            rest.peek() != Some(extent) && extent.clipped(area).is_some_and(|part| !is_wanted(&part, wanted))
+        };
         let known = stale.last().map_or(0, Extent::end);
         let in_area = present.overlapping(area).filter(|extent| extent.start() >= known);
         stale.extend(in_area.filter(differs));
@@ -45,7 +50,13 @@ pub(super) fn stale(present: &Extents, areas: &[Range<u64>], wanted: &[Extent]) 
 /// The parts of `extents` for which nothing in `others` says the same.
 pub(super) fn unmatched<'a>(extents: impl IntoIterator<Item = &'a Extent>, others: &Extents) -> Vec<Extent> {
     let mut unmatched = Vec::new();
+    let mut next_other = None;
     for extent in extents {
+        // Most have the same on the other side, and so has what follows, which is seen without a search.
+        if next_other.get_or_insert_with(|| others.starting_from(extent.start())).next() == Some(extent) {
+            continue;
+        }
+        next_other = None;
         let mut next = extent.start();
         for other in others.overlapping(&extent.range()).filter(|other| other.agrees_with(extent)) {
             unmatched.extend(extent.clipped(&(next..other.start())));

@@ -128,6 +128,11 @@ impl Extents {
         self.0.values()
     }
 
+    /// Those that begin at `start` or above, lowest first.
+    pub(super) fn starting_from(&self, start: u64) -> impl Iterator<Item = &Extent> + use<'_> {
+        self.0.range(start..).map(|(_, extent)| extent)
+    }
+
     /// Takes out those that have an address in one of these ranges.
     pub(super) fn take_overlapping(&mut self, ranges: &[Range<u64>]) -> Self {
         let of_range = |range| self.overlapping(range).map(|extent| (extent.start(), *extent));
