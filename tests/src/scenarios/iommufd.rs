@@ -6,15 +6,21 @@ use crate::level1::Device;
 use crate::parts::Kernel;
 use crate::scenario::{Evidence, Scenario, Session, number_after};
 
-/// Writes down how much memory the program has pinned, ever and again, until it ends.
+/// Writes down how much memory the program has pinned, every second until it ends.
 const WATCH_PINS: &str = "\
-echo >/run/pins
-( while sleep 0.3; do grep -sh VmPin /proc/$(pidof portcullis)/status; done >>/run/pins ) >/dev/null 2>&1 </dev/null &
+echo 0 >/run/pins
+watch_pins() {
+    until pid=$(pidof portcullis); do sleep 1; done
+    while sleep 1 && [ -e /proc/$pid ]; do
+        while read -r name kib unit; do [ $name = VmPin: ] && echo $kib; done </proc/$pid/status
+    done
+}
+watch_pins >/run/pins 2>/dev/null </dev/null &
 echo $! >/run/watcher";
-/// Says the most there was, and that nothing of it is left.
+/// Says the most there was.
 const PINS: &str = "\
-kill $(cat /run/watcher)
-echo \"@@ pinned $(awk '$2 > most { most = $2 } END { print most + 0 }' /run/pins) KiB\"
+kill $(cat /run/watcher) 2>/dev/null
+echo \"@@ pinned $(sort -n /run/pins | tail -n 1) KiB\"
 ";
 /// Gives the drive back to L1's own driver and reads it there.
 const READ_IN_LEVEL1: &str = "\
