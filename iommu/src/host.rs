@@ -28,6 +28,9 @@ pub enum MapError {
     /// The host has no room for another mapping.
     #[error("The host allows no more mappings in this container")]
     Full,
+    /// The tables make more mappings than the shadow follows, whatever the host has room for.
+    #[error("The guest's tables make more mappings than are followed")]
+    TooMany,
     /// The tables map guest memory more often than any driver does.
     #[error("The guest's tables map its memory too many times over")]
     TimesOver,

@@ -176,7 +176,7 @@ impl Commitment {
                 run.iter().try_for_each(|leaf| self.map_run(slice::from_ref(leaf), refused_before, report))
             }
             Err(error) => {
-                let full = matches!(error, MapError::Full | MapError::TimesOver);
+                let full = matches!(error, MapError::Full | MapError::TooMany | MapError::TimesOver);
                 self.numbers.failed += 1;
                 if !known {
                     report.map_failed(&joined, error);
@@ -189,7 +189,7 @@ impl Commitment {
 
     fn map(&mut self, extent: &Extent, report: &mut Report) -> Result<(), MapError> {
         if self.present.len() >= LEAF_LIMIT {
-            return Err(MapError::Full);
+            return Err(MapError::TooMany);
         }
         if extent.length > self.most_bytes.saturating_sub(self.numbers.bytes) {
             return Err(MapError::TimesOver);

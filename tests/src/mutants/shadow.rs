@@ -142,8 +142,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "bar-target-panics",
         why: "A guest that maps a BAR for DMA, which the host cannot, ends its own machine.",
         file: "iommu/src/shadow/commitment.rs",
-        find: "let full = matches!(error, MapError::Full | MapError::TimesOver);",
-        replace: "let full = matches!(error, MapError::Full | MapError::TimesOver);
+        find: "let full = matches!(error, MapError::Full | MapError::TooMany | MapError::TimesOver);",
+        replace: "let full = matches!(error, MapError::Full | MapError::TooMany | MapError::TimesOver);
                 assert!(full, \"the host maps everything\");",
         killed_by: Test::integration(
             "iommu",
