@@ -25,7 +25,7 @@ const DRIVES: [Device; 4] =
 /// The guest of our own in L1.
 const IMAGE: &str = "/bare/assigned";
 /// How often it maps and unmaps, and how often it flushes.
-const PAIRS: f64 = 500.0;
+const PAIRS: f64 = 300.0;
 const FLUSHES: f64 = 20.0;
 /// MiB that it maps in small pages during a flush: type1 has no room for many more.
 const SMALL: u32 = 64;
@@ -60,6 +60,19 @@ enum Level1Kernel {
     Built,
 }
 
+/// A part of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What takes how long, by a guest of our own.
+    Own,
+    /// What takes how long, by Linux.
+    Linux,
+    /// How often the host is called.
+    Calls,
+    /// What the VMM is charged for.
+    Locked,
+}
+
 #[derive(clap::Args)]
 pub(crate) struct BenchShadow {
     /// Turns each takes.
@@ -74,9 +87,9 @@ pub(crate) struct BenchShadow {
     /// Write every measurement to this file, as a JSON array.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Leave Linux guests out, which take most of the time.
-    #[arg(long)]
-    brief: bool,
+    /// Measure only this part of the page.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
 }
 
 impl BenchShadow {
@@ -115,21 +128,26 @@ impl BenchShadow {
     }
 
     fn measure(&self, bench: &mut Bench, variants: &[Variant]) -> anyhow::Result<()> {
+        let wanted = |part| self.only.is_none_or(|only| only == part);
         bench.floors()?;
         for round in 1..=self.rounds {
             for &variant in variants {
                 eprintln!("bench-shadow: round {round} of {}: {}", self.rounds, variant.name());
-                bench.own_guest(variant)?;
-                if !self.brief {
+                if wanted(Part::Own) {
+                    bench.own_guest(variant)?;
+                }
+                if wanted(Part::Linux) {
                     bench.linux(variant)?;
                 }
             }
         }
         for &variant in variants {
             eprintln!("bench-shadow: calls and locked memory: {}", variant.name());
-            bench.calls_of_own_guest(variant)?;
-            if !self.brief {
+            if wanted(Part::Calls) {
+                bench.calls_of_own_guest(variant)?;
                 bench.calls_of_linux(variant)?;
+            }
+            if wanted(Part::Locked) {
                 bench.locked(variant)?;
             }
         }
