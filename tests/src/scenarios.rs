@@ -23,6 +23,7 @@ mod stray;
 mod sva;
 mod tables;
 mod virtio;
+mod witness;
 
 use crate::scenario::Session;
 
@@ -43,6 +44,10 @@ pub fn all() -> Vec<Session> {
         posted::session(),
         stray::session(),
         order::session(),
+        witness::session(),
+        witness::more(),
+        witness::pressure(),
+        witness::soaks(),
         kexec::session(),
         paths::session(),
         refusals::session(),

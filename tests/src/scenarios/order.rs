@@ -9,6 +9,17 @@ const GLOBAL_COMMAND: &str = "gpa 0xfed90018 val 0x";
 const TRANSLATION_ENABLE: u64 = 1 << 31;
 
 pub(super) fn session() -> Session {
+    let scenarios = vec![unmap_before_entry(), calls::scenario()];
+    Session::new(
+        "order",
+        "what the host is asked for: before the guest runs on, and no more often than it must",
+        scenarios,
+    )
+    .files(calls::files)
+}
+
+/// Whatever the guest unmaps, L1 has unmapped before the guest runs on: its own trace says so.
+pub(super) fn unmap_before_entry() -> Scenario {
     let before = "\
 cd /sys/kernel/tracing
 echo 0 >tracing_on; echo global >trace_clock; echo 65536 >buffer_size_kb; echo >trace
@@ -25,19 +36,12 @@ echo '@@ end of trace'
 for event in kvm/kvm_mmio kvm/kvm_entry iommu/unmap; do echo 0 >events/$event/enable; done
 echo 0 >events/kvm/kvm_mmio/filter; echo >trace";
     let guest = Guest::new("agent reads /dev/nvme0n1 100 4096").assign(NVME);
-    let scenario = Scenario::new("unmap-before-entry", guest)
+    Scenario::new("unmap-before-entry", guest)
         .before(before)
         .after(after)
         .appears("100 reads")
         .check(every_unmap_is_before_the_entry)
-        .within(120);
-    let scenarios = vec![scenario, calls::scenario()];
-    Session::new(
-        "order",
-        "what the host is asked for: before the guest runs on, and no more often than it must",
-        scenarios,
-    )
-    .files(calls::files)
+        .within(120)
 }
 
 /// Every host unmap must lie between a write to the unit's registers and the next entry into the guest, but for those

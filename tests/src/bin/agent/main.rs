@@ -7,6 +7,7 @@ mod control;
 mod count;
 mod edu;
 mod floor;
+mod hog;
 mod iommufd;
 mod kexec;
 mod memory;
@@ -15,9 +16,11 @@ mod port;
 mod probe;
 mod reads;
 mod script;
+mod soak;
 mod sva;
 mod vfio;
 mod watch;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -53,8 +56,16 @@ enum Command {
     Floor(floor::Floor),
     /// Run a VMM and say when its guest reached user space and how much memory it took.
     Watch(watch::Watch),
+    /// Run a VMM, and see that what its assigned functions can reach is what its guest's tables say.
+    Witness(witness::Witness),
     /// Start a second kernel.
     Kexec(kexec::Kexec),
+    /// Leave hardly any memory to others, until it is killed.
+    Hog(hog::Hog),
+    /// Read NVMe drives from user space, from the first block to the last.
+    NvmeRead(nvme::Read),
+    /// Map and unmap at random what an NVMe drive can reach, while it reads on.
+    NvmeSoak(soak::Soak),
     /// Drive an NVMe drive from user space and make it stray.
     NvmeStray(nvme::Stray),
     /// Write a byte to the debug-exit port (0xf4), which ends the machine.
@@ -75,7 +86,11 @@ fn main() -> ExitCode {
         Command::Sva(sva) => sva.run(),
         Command::Floor(floor) => floor.run(),
         Command::Watch(watch) => watch.run(),
+        Command::Witness(witness) => witness.run(),
         Command::Kexec(kexec) => kexec.run(),
+        Command::Hog(hog) => hog.run(),
+        Command::NvmeRead(read) => read.run(),
+        Command::NvmeSoak(soak) => soak.run(),
         Command::NvmeStray(stray) => stray.run(),
         Command::Exit { value } => port::write(0xf4, value),
     };

@@ -170,6 +170,9 @@ struct Mapping {
     length: usize,
 }
 
+// SAFETY: a mapping is the process's; no thread has a part in it that others have not.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     fn new(
         address: Option<usize>,

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -81,35 +83,80 @@ struct IrqSet {
     eventfd: RawFd,
 }
 
-/// An open function, alone in its container.
+/// A space of addresses for DMA, which several functions may share.
+#[derive(Clone)]
+pub(crate) struct Container(Arc<Space>);
+
+struct Space {
+    file: File,
+    /// Set with the first function.
+    has_kind: AtomicBool,
+}
+
+/// An open function.
 pub(crate) struct Function {
-    container: File,
+    container: Container,
     _group: File,
     device: File,
     registers: Registers,
 }
 
+impl Container {
+    /// One that no function is in yet.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Space { file: open("/dev/vfio/vfio")?, has_kind: false.into() })))
+    }
+
+    /// Lets its functions reach `length` bytes of `memory` from `offset` on, at `iova`.
+    pub(crate) fn map(&self, iova: u64, memory: &Memory, offset: usize, length: usize) -> anyhow::Result<()> {
+        ensure!(
+            offset.checked_add(length).is_some_and(|end| end <= memory.len()),
+            "the range is beyond the memory"
+        );
+        let address = memory.address() + offset as u64;
+        let map = DmaMap { size: size_of::<DmaMap>() as u32, flags: 3, address, iova, length: length as u64 };
+        // SAFETY: the structure outlives the call, and the range lies in memory made to be shared with devices:
+        // `Memory` lends no references to its bytes.
+        unsafe { ioctl(&self.0.file, request::IOMMU_MAP_DMA, &raw const map as u64) }
+            .with_context(|| format!("cannot map {length:#x} bytes at {iova:#x}"))?;
+        Ok(())
+    }
+
+    /// Takes away every mapping from `iova` on; gives how many bytes that were.
+    pub(crate) fn unmap(&self, iova: u64, length: usize) -> anyhow::Result<u64> {
+        let mut unmap =
+            DmaUnmap { size: size_of::<DmaUnmap>() as u32, flags: 0, iova, length: length as u64 };
+        // SAFETY: the structure outlives the call.
+        unsafe { ioctl(&self.0.file, request::IOMMU_UNMAP_DMA, &raw mut unmap as u64)? };
+        Ok(unmap.length)
+    }
+}
+
 impl Function {
-    /// Opens the function at `address` (0000:00:04.0), which must be bound to vfio-pci, and enables its DMA.
+    /// Opens the function at `address` (0000:00:04.0), alone in its container, which must be bound to vfio-pci, and
+    /// enables its DMA.
     pub(crate) fn open(address: &str) -> anyhow::Result<Self> {
+        Self::open_in(&Container::new()?, address)
+    }
+
+    /// The same in a container that has others in it, or will have.
+    pub(crate) fn open_in(container: &Container, address: &str) -> anyhow::Result<Self> {
         let link = std::fs::read_link(format!("/sys/bus/pci/devices/{address}/iommu_group"))
             .with_context(|| format!("{address} is in no group"))?;
         let number = link.file_name().context("a group has a number")?.to_string_lossy().into_owned();
-        let open = |path: String| {
-            File::options().read(true).write(true).open(&path).with_context(|| format!("cannot open {path}"))
-        };
-        let container = open("/dev/vfio/vfio".into())?;
-        let group = open(format!("/dev/vfio/{number}"))?;
+        let group = open(&format!("/dev/vfio/{number}"))?;
 
         let mut status = GroupStatus { size: size_of::<GroupStatus>() as u32, flags: 0 };
         // SAFETY: the structure is of the size it names and outlives the call.
         unsafe { ioctl(&group, request::GROUP_GET_STATUS, &raw mut status as u64)? };
         ensure!(status.flags & 1 != 0, "group {number} is not viable");
-        let container_fd: RawFd = container.as_raw_fd();
+        let container_fd: RawFd = container.0.file.as_raw_fd();
         // SAFETY: the kernel reads one integer, which outlives the call.
         unsafe { ioctl(&group, request::GROUP_SET_CONTAINER, &raw const container_fd as u64)? };
-        // SAFETY: the argument is a number.
-        unsafe { ioctl(&container, request::SET_IOMMU, request::TYPE1_V2)? };
+        if !container.0.has_kind.swap(true, Ordering::SeqCst) {
+            // SAFETY: the argument is a number.
+            unsafe { ioctl(&container.0.file, request::SET_IOMMU, request::TYPE1_V2)? };
+        }
         let name = std::ffi::CString::new(address)?;
         // SAFETY: the kernel reads a string that ends with a zero and outlives the call.
         let device = unsafe { ioctl(&group, request::GROUP_GET_DEVICE_FD, name.as_ptr() as u64)? };
@@ -121,7 +168,7 @@ impl Function {
         enable_dma(&device)?;
         let registers = region(&device, 0)?;
         let registers = Registers::of_file(&device, registers.offset, registers.length as usize)?;
-        Ok(Self { container, _group: group, device, registers })
+        Ok(Self { container: container.clone(), _group: group, device, registers })
     }
 
     /// The function's 32-bit register at `offset` of BAR 0.
@@ -161,27 +208,14 @@ impl Function {
         Ok(file)
     }
 
-    /// Lets the function reach `length` bytes of `memory` from `offset` on, at `iova`.
+    /// As [`Container::map`].
     pub(crate) fn map(&self, iova: u64, memory: &Memory, offset: usize, length: usize) -> anyhow::Result<()> {
-        ensure!(
-            offset.checked_add(length).is_some_and(|end| end <= memory.len()),
-            "the range is beyond the memory"
-        );
-        let address = memory.address() + offset as u64;
-        let map = DmaMap { size: size_of::<DmaMap>() as u32, flags: 3, address, iova, length: length as u64 };
-        // SAFETY: the structure outlives the call, and the range lies in memory made to be shared with devices:
-        // `Memory` lends no references to its bytes.
-        unsafe { ioctl(&self.container, request::IOMMU_MAP_DMA, &raw const map as u64) }
-            .with_context(|| format!("cannot map {length:#x} bytes at {iova:#x}"))?;
-        Ok(())
+        self.container.map(iova, memory, offset, length)
     }
 
-    /// Takes a mapping away again.
+    /// As [`Container::unmap`].
     pub(crate) fn unmap(&self, iova: u64, length: usize) -> anyhow::Result<()> {
-        let unmap = DmaUnmap { size: size_of::<DmaUnmap>() as u32, flags: 0, iova, length: length as u64 };
-        // SAFETY: the structure outlives the call.
-        unsafe { ioctl(&self.container, request::IOMMU_UNMAP_DMA, &raw const unmap as u64)? };
-        Ok(())
+        self.container.unmap(iova, length).map(drop)
     }
 }
 
@@ -191,6 +225,10 @@ impl Drop for Function {
         // SAFETY: no argument.
         unsafe { ioctl(&self.device, request::DEVICE_RESET, 0).ok() };
     }
+}
+
+fn open(path: &str) -> anyhow::Result<File> {
+    File::options().read(true).write(true).open(path).with_context(|| format!("cannot open {path}"))
 }
 
 fn region(device: &File, index: u32) -> anyhow::Result<RegionInfo> {
