@@ -184,13 +184,9 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "bar-target-unchecked",
         why: "A range that begins in memory and runs out of it is mapped as far as the first region goes.",
-        file: "vmm/src/host_dma/type1.rs",
-        find: "            done += piece;
-        }
-        Ok(pieces)",
-        replace: "            done = length;
-        }
-        Ok(pieces)",
+        file: "vmm/src/host_dma/targets.rs",
+        find: "            done += piece.length;",
+        replace: "            done = length;",
         killed_by: Test::unit(
             "portcullis",
             "host_dma::type1::tests::what_is_not_guest_memory_is_not_mapped_even_in_part",
