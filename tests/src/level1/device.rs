@@ -25,8 +25,8 @@ pub enum Device {
     Pair,
     /// An Ethernet adapter (e1000e) on the root bus.
     E1000e,
-    /// A second NVMe drive and an Ethernet adapter (e1000e), each behind a port of one switch that keeps them apart as
-    /// little as most do: a group of two.
+    /// An NVMe drive and an Ethernet adapter (e1000e), two functions of one device behind a switch, which do not say that
+    /// they are kept apart: a group of two.
     Switch,
     /// An Ethernet adapter (virtio) that is L1's own. All adapters are on one wire.
     Peer,
@@ -137,15 +137,11 @@ impl Device {
             Self::E1000e => (vec![format!("e1000e,addr={slot:#x},netdev=wire{index}")], false),
             Self::Switch => {
                 let upstream = format!("x3130-upstream,id=switch{index},bus=port{index}");
-                let downstream = |number: u8| {
-                    format!(
-                        "xio3130-downstream,id=switch{index}-{number},bus=switch{index},chassis={},slot={number}",
-                        100 + index
-                    )
-                };
-                let drive = nvme(index, &format!("bus=switch{index}-0"));
-                let adapter = format!("e1000e,bus=switch{index}-1,netdev=wire{index}");
-                (vec![port, upstream, downstream(0), downstream(1), drive, adapter], true)
+                let downstream =
+                    format!("xio3130-downstream,id=below{index},bus=switch{index},chassis={}", 100 + index);
+                let drive = nvme(index, &format!("bus=below{index},addr=0.0,multifunction=on"));
+                let adapter = format!("e1000e,bus=below{index},addr=0.1,netdev=wire{index}");
+                (vec![port, upstream, downstream, drive, adapter], true)
             }
             Self::Peer => {
                 let adapter = "virtio-net-pci,iommu_platform=on,disable-legacy=on";

@@ -29,6 +29,20 @@ fn the_header_is_the_devices_with_addresses_of_the_guest() {
     assert_eq!(config.space.u8(register::INTERRUPT_PIN), 1);
 }
 
+/// It has neither a pin nor power states, and its physical function holds its IDs and its Memory Space bit.
+#[test]
+fn a_virtual_function_is_a_function_like_others() {
+    let mut host = FakeHost::new();
+    host.bar(0, 0xC, 0x4000);
+    let mut config = Config::new(&host, false, Some(ExpressKind::Endpoint)).unwrap();
+    assert_eq!(config.space.u8(register::INTERRUPT_PIN), 0);
+    assert_eq!(config.decoded()[0], None, "whatever the hardware decodes, the guest's bit counts");
+    config.write(&host, 0x10, &0x8000_0000_u32.to_le_bytes());
+    config.write(&host, 4, &[6, 0]);
+    assert_eq!(config.decoded()[0].map(|range| range.base), Some(0x8000_0000));
+    assert!(config.may_send(), "there is no power state to be off in");
+}
+
 #[test]
 fn bars_have_the_size_and_kind_of_the_hosts() {
     let mut host = FakeHost::new();
