@@ -46,7 +46,7 @@ look quiet
 ";
 
 pub(super) fn session() -> Session {
-    session_of("witness", vec![witnessed("strict", guest(WORK))])
+    session_of("witness", vec![witnessed("strict", guest(WORK))]).nightly()
 }
 
 /// What else there is to look at.
