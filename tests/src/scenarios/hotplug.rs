@@ -110,7 +110,7 @@ read_here
         .appears("@@ first reads {nvme.sha256}*")
         .appears("@@ second reads {nvme.sha256}*")
         .appears("@@ L1 reads {nvme.sha256}*")
-        .appears("*\"event\":\"removed\",\"orderly\":true*")
+        .appears("*\"event\":\"removed\"*\"orderly\":true*")
 }
 
 /// A drive is pulled out under load: by force, and because the host takes it back.
