@@ -16,6 +16,7 @@ mod nvme;
 mod order;
 mod paths;
 mod peer;
+mod peers;
 mod posted;
 mod refusals;
 mod sleep;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Session> {
         nvme::session(),
         posted::session(),
         stray::session(),
+        peers::session(),
         order::session(),
         witness::session(),
         witness::more(),
@@ -72,3 +74,5 @@ pub const SOAK_MINUTES: &str = "PORTCULLIS_SOAK_MINUTES";
 const NVME: &str = "0000:00:05.0";
 /// Where the drive with one interrupt stands in L1.
 const NVME_ONE_VECTOR: &str = "0000:00:07.0";
+/// Where the drive with memory of its own stands in L1.
+const NVME_WITH_MEMORY: &str = "0000:00:09.0";

@@ -19,6 +19,8 @@ pub enum Device {
     NvmeBehindSecondPort,
     /// A third NVMe drive, on the root bus, with one interrupt for everything: the only kind that Linux lets one move.
     NvmeOneVector,
+    /// A fourth NVMe drive, on the root bus, with a megabyte of memory of its own (CMB) in BAR 2.
+    NvmeWithMemory,
     /// An Ethernet adapter (igb) behind a root port.
     Igb,
     /// `edu` and `e1000` behind one conventional bridge: a group of two.
@@ -51,11 +53,12 @@ impl Disk {
 
 impl Device {
     /// Every device there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Nvme,
         Self::NvmeBehindPort,
         Self::NvmeBehindSecondPort,
         Self::NvmeOneVector,
+        Self::NvmeWithMemory,
         Self::Igb,
         Self::Pair,
         Self::E1000e,
@@ -70,6 +73,7 @@ impl Device {
             Self::NvmeBehindPort => "nvme-port",
             Self::NvmeBehindSecondPort => "nvme-second-port",
             Self::NvmeOneVector => "nvme-one-vector",
+            Self::NvmeWithMemory => "nvme-memory",
             Self::Igb => "igb",
             Self::Pair => "pair",
             Self::E1000e => "e1000e",
@@ -90,6 +94,7 @@ impl Device {
             Self::NvmeBehindPort => 0x10,
             Self::NvmeBehindSecondPort => 0x13,
             Self::NvmeOneVector => 0x07,
+            Self::NvmeWithMemory => 0x09,
             Self::Igb => 0x11,
             Self::Pair => 0x12,
             Self::E1000e => 0x06,
@@ -100,7 +105,7 @@ impl Device {
 
     /// Whether it is behind a port or a bridge, and so on a bus of its own.
     const fn is_behind_port(self) -> bool {
-        !matches!(self, Self::Nvme | Self::NvmeOneVector | Self::E1000e | Self::Peer)
+        !matches!(self, Self::Nvme | Self::NvmeOneVector | Self::E1000e | Self::NvmeWithMemory | Self::Peer)
     }
 
     /// Its address in an L1 with the devices `among`; of two, that of the first.
@@ -124,6 +129,7 @@ impl Device {
         let (devices, disk) = match self {
             Self::Nvme => (vec![nvme(index, &format!("addr={slot:#x}"))], true),
             Self::NvmeOneVector => (vec![nvme(index, &format!("addr={slot:#x},msix_qsize=1"))], true),
+            Self::NvmeWithMemory => (vec![nvme(index, &format!("addr={slot:#x},cmb_size_mb=1"))], true),
             Self::NvmeBehindPort | Self::NvmeBehindSecondPort => {
                 (vec![port, nvme(index, &format!("bus=port{index}"))], true)
             }

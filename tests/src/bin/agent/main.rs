@@ -12,6 +12,7 @@ mod iommufd;
 mod kexec;
 mod memory;
 mod nvme;
+mod peer;
 mod port;
 mod probe;
 mod reads;
@@ -68,6 +69,8 @@ enum Command {
     NvmeSoak(soak::Soak),
     /// Drive an NVMe drive from user space and make it stray.
     NvmeStray(nvme::Stray),
+    /// Have an NVMe drive read and write the memory of another one, through all that can happen to its BAR.
+    Peer(peer::Peer),
     /// Write a byte to the debug-exit port (0xf4), which ends the machine.
     Exit {
         /// The byte.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::NvmeRead(read) => read.run(),
         Command::NvmeSoak(soak) => soak.run(),
         Command::NvmeStray(stray) => stray.run(),
+        Command::Peer(peer) => peer.run(),
         Command::Exit { value } => port::write(0xf4, value),
     };
     match result {

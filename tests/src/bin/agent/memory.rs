@@ -43,6 +43,12 @@ impl Memory {
         Ok(Self(Mapping::new(None, pages * PAGE, libc::MAP_PRIVATE, Some((file.as_raw_fd(), 0)))?))
     }
 
+    /// `pages` pages of what a device's file shows from `offset` on.
+    pub(crate) fn of_region(file: &File, offset: u64, pages: usize) -> anyhow::Result<Self> {
+        let file = (file.as_raw_fd(), offset.cast_signed());
+        Ok(Self(Mapping::new(None, pages * PAGE, libc::MAP_SHARED, Some(file))?))
+    }
+
     /// Its size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.length

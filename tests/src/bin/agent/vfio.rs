@@ -187,6 +187,28 @@ impl Function {
         self.write(offset + 4, (value >> 32) as u32);
     }
 
+    /// The memory behind BAR `index`, which must be as long as `pages` pages at least. It may be mapped for other
+    /// functions to reach; this process must not touch it while the function does not decode it.
+    pub(crate) fn bar(&self, index: u32, pages: usize) -> anyhow::Result<Memory> {
+        let info = region(&self.device, index)?;
+        ensure!(info.length >= (pages * PAGE) as u64, "BAR {index} has {:#x} bytes", info.length);
+        Memory::of_region(&self.device, info.offset, pages)
+    }
+
+    /// Sets the command register's lower byte: 2 is Memory Space, 4 Bus Master.
+    pub(crate) fn command(&self, value: u8) -> anyhow::Result<()> {
+        use std::os::unix::fs::FileExt as _;
+        let command = region(&self.device, request::CONFIG)?.offset + 4;
+        self.device.write_all_at(&[value, 0], command).context("cannot write configuration space")
+    }
+
+    /// Resets the function; what the kernel keeps of its configuration space survives.
+    pub(crate) fn reset(&self) -> anyhow::Result<()> {
+        // SAFETY: no argument.
+        unsafe { ioctl(&self.device, request::DEVICE_RESET, 0) }.context("cannot reset the function")?;
+        Ok(())
+    }
+
     /// Turns MSI-X on; what is returned can be read, 8 bytes at once, when the vector has been raised.
     pub(crate) fn vector(&self, vector: u32) -> anyhow::Result<File> {
         // SAFETY: two numbers.

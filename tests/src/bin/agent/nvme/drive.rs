@@ -85,6 +85,12 @@ impl Drive {
         self.command(IO, &Command { opcode: 0x02, namespace: 1, page, list, words })
     }
 
+    /// Writes the page at `page` to 8 blocks from block `first` on; gives the status.
+    pub(crate) fn write_page(&self, first: u64, page: u64) -> anyhow::Result<u16> {
+        let words = [first as u32, (first >> 32) as u32, 7];
+        self.command(IO, &Command { opcode: 0x01, namespace: 1, page, list: 0, words })
+    }
+
     /// Submits a command and waits for it: its status code and type.
     fn command(&self, queue: usize, command: &Command) -> anyhow::Result<u16> {
         let (count, id) = if queue == ADMIN { (&self.admin, 0) } else { (&self.io, 1) };
