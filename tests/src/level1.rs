@@ -4,6 +4,8 @@
 //! script travels over a virtio-serial port of its own, so that the kernel's console cannot garble it.
 
 mod channel;
+#[expect(unsafe_code, reason = "There is no other way to read the counter")]
+mod clock;
 mod device;
 mod image;
 
@@ -224,8 +226,11 @@ impl Machine {
             disks.extend(disk);
         }
         // A busy machine may give L0 no turn during the check of the timer, which is fatal.
-        let cmdline =
-            format!("console=ttyS0 intel_iommu=on no_timer_check quiet panic=-1 {}", config.cmdline);
+        let cmdline = format!(
+            "console=ttyS0 intel_iommu=on no_timer_check tsc_early_khz={} quiet panic=-1 {}",
+            clock::kilohertz(),
+            config.cmdline
+        );
         let paths = [&kernel.image, &initrd].map(|path| path.to_string_lossy().into_owned());
         command.extend([text("-kernel"), paths[0].clone(), text("-initrd"), paths[1].clone()]);
         command.extend([text("-append"), cmdline]);

@@ -15,7 +15,7 @@
 //! [`comparison`] runs the fast tier's guests under QEMU too. Apart from the rig, [`mutants`] asks whether the tests of all packages notice defects, and [`conformance`] puts those
 //! of the `iommu` crate beside the sections of the specification.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod acpi;
 pub mod bare_metal;
