@@ -166,7 +166,12 @@ fn boot(kernel: Kernel) -> anyhow::Result<Level1> {
         files: vec![(bare_metal::image("assigned")?, IMAGE.trim_start_matches('/').to_owned())],
     };
     let config = Config { kernel, contents, devices: DRIVES.to_vec(), ..Config::default() };
-    Ok(Level1::boot(&Parts::open()?, &config, &target_folder().join("rig/bench-shadow"))?)
+    Ok(Level1::boot(&Parts::open()?, &config, &folder())?)
+}
+
+/// Where its logs are.
+fn folder() -> PathBuf {
+    target_folder().join("rig/bench-shadow")
 }
 
 struct Bench {
@@ -217,7 +222,10 @@ impl Bench {
         let job = variant.guest(guest.clone()).under(wrapper).job();
         for _ in 0..2 {
             match self.level1()?.run(&job, Duration::from_mins(1)) {
-                Ok(output) if output.text.contains(ends) => return Ok(output.text),
+                Ok(output) if output.text.contains(ends) => {
+                    std::fs::write(folder().join("last.log"), &output.text)?;
+                    return Ok(output.text);
+                }
                 Ok(output) => {
                     eprintln!("bench-shadow: {} did not finish:\n{}", variant.name(), output.text);
                 }
