@@ -87,7 +87,11 @@ fn best(circumstances: Circumstances) -> (Profile, &'static str) {
         Circumstances { slots: true, .. } => {
             (Profile::Legacy, "functions may be plugged in, and a guest never announces first-stage mappings")
         }
-        Circumstances { assigned: Some(Abilities { nesting: Some(_), .. }), .. } => {
+        // Linux takes no unit with both stages unless both have tables of 48 bits.
+        Circumstances {
+            assigned: Some(Abilities { nesting: Some(_), width: UnitSpec::WIDEST.., .. }),
+            ..
+        } => {
             (Profile::Nested, "functions are assigned, and the host's IOMMU walks first-stage tables itself")
         }
         // Every kernel knows legacy mode, and the other profile has nothing that an assigned function can use.

@@ -15,7 +15,8 @@ use iommufd_bindings::iommufd::{
     iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_SRE as SRE, iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_WPE as WPE,
     iommu_hwpt_vtd_s1_invalidate, iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF as LEAF,
     iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map, iommu_ioas_unmap,
-    iommu_iova_range, iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
+    iommu_iova_range, iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_DIRTY_TRACKING as TRACKING,
+    iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_WRITEABLE as WRITABLE,
@@ -158,7 +159,13 @@ impl Calls for Descriptor {
     }
 
     fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32> {
-        self.allocate(iommu_hwpt_alloc { dev_id: device, pt_id: ioas, ..Default::default() })
+        let table = |flags| iommu_hwpt_alloc { flags, dev_id: device, pt_id: ioas, ..Default::default() };
+        // Left to choose, the kernel takes a first stage where there is one, and that has no more than half of the
+        // addresses: the other half is for signs. Only a second stage can track what is written.
+        match self.allocate(table(TRACKING)) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => self.allocate(table(0)),
+            done => done,
+        }
     }
 
     fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32> {

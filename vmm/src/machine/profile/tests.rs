@@ -36,6 +36,12 @@ fn the_machine_chooses_what_serves_it_best_and_says_why() {
         (ASSIGNED, legacy, "`legacy`", "never announces first-stage"),
         (NESTING, nested, "`nested`", "walks first-stage tables itself"),
         (assigned(Abilities { nesting: Some(small), ..HOST }), smaller, "`nested`", "walks first-stage"),
+        (
+            assigned(Abilities { nesting: Some(WALKER), width: 47, ..HOST }),
+            Capabilities::legacy(39),
+            "`legacy`",
+            "39 bits",
+        ),
         // What may come later the host has not been asked about.
         (SLOTS, without_snoop(legacy), "`legacy`", "may be plugged in"),
         (Circumstances { slots: true, ..ASSIGNED }, without_snoop(legacy), "`legacy`", "may be plugged in"),
