@@ -23,6 +23,8 @@ const MACHINE: &str = "-accel tcg -icount shift=8,sleep=off -M q35,kernel-irqchi
                        -display none -serial stdio -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4";
 /// The remapping unit with what the legacy profile has.
 const UNIT: &str = "-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48";
+/// A bridge to conventional PCI, behind a root port.
+const BRIDGE: &str = "-device pcie-root-port,id=link,chassis=1 -device pcie-pci-bridge,id=bridge,bus=link";
 /// What comes to it for the others that it can be like.
 const SECOND_STAGE: &str = "x-scalable-mode=on";
 const FIRST_STAGE: &str = "x-scalable-mode=on,x-flts=on";
@@ -70,7 +72,15 @@ pub(super) fn options(ours: &[String]) -> Vec<String> {
                 "first-stage" => unit = format!("{UNIT},{FIRST_STAGE}").replace("caching-mode=on,", ""),
                 profile => panic!("QEMU's unit has no profile {profile}"),
             },
-            "--device" => devices.extend(device(value, devices.len())),
+            "--device" => match value.split_once(",bridge=1") {
+                Some((device, rest)) => {
+                    if devices.is_empty() {
+                        devices.extend(BRIDGE.split_whitespace().map(str::to_owned));
+                    }
+                    devices.extend(self::device(&format!("{device}{rest},bus=bridge"), devices.len()));
+                }
+                None => devices.extend(device(value, devices.len())),
+            },
             _ => panic!("{option} {value} has no counterpart"),
         }
     }
