@@ -47,7 +47,7 @@ pub fn all() -> Vec<Session> {
         peers::session(),
         order::session(),
         witness::session(),
-        witness::more(),
+        witness::modes(),
         witness::pressure(),
         witness::soaks(),
         kexec::session(),

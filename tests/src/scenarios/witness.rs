@@ -46,29 +46,30 @@ look quiet
 ";
 
 pub(super) fn session() -> Session {
-    session_of("witness", vec![witnessed("strict", guest(WORK))]).nightly()
-}
-
-/// What else there is to look at.
-pub(super) fn more() -> Session {
     let scenarios = vec![
-        witnessed("second-stage", guest(WORK).profile("second-stage")),
-        witnessed(
-            "pass-through",
-            guest("sha256sum /dev/nvme0n1\nlook quiet\n").cmdline("intel_iommu=on iommu=pt"),
-        ),
+        witnessed("strict", guest(WORK)),
         witnessed("user-space", guest(THERE_AND_BACK))
             .appears("@@ 0000:01:00.0 block 0: *")
             .appears("@@ 0000:01:00.0 as a whole: {nvme-before.sha256}"),
         two_drives("one-domain", ""),
         two_drives("two-domains", "--apart"),
-        soak("random", 15),
+        soak("random", 10),
         order::unmap_before_entry(),
     ];
-    session_of("witnesses", scenarios).nightly()
+    session_of("witness", scenarios)
 }
 
-/// An hour of what `witnesses/random` does for seconds.
+/// The same in other modes of the unit.
+pub(super) fn modes() -> Session {
+    let pass_through = guest("sha256sum /dev/nvme0n1\nlook quiet\n").cmdline("intel_iommu=on iommu=pt");
+    let scenarios = vec![
+        witnessed("second-stage", guest(WORK).profile("second-stage")),
+        witnessed("pass-through", pass_through),
+    ];
+    session_of("witness_modes", scenarios).nightly()
+}
+
+/// An hour of what `witness/random` does for seconds.
 pub(super) fn soaks() -> Session {
     let minutes: u64 = std::env::var(SOAK_MINUTES).ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     session_of("soak", vec![soak("random", minutes * 60)]).nightly()
