@@ -25,10 +25,10 @@ impl Programs {
         let mut command = Command::new("nice");
         command.arg(cargo).args(["build", "--quiet", "--profile", "rig", "--target", TARGET]);
         if given.is_none() {
-            command.args(["-p", "portcullis"]);
+            command.args(["-p", "portcullis", "--bin", "portcullis"]);
         }
         let output = command
-            .args(["-p", "tests", "--bin", "portcullis", "--bin", "agent", "--target-dir"])
+            .args(["-p", "tests", "--bin", "agent", "--target-dir"])
             .arg(&folder)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
