@@ -42,4 +42,5 @@ macro_rules! sessions {
     };
 }
 
-sessions!(peer smoke bare boot virtio modes newest sva sleep tables nvme posted stray peers order witness kexec paths refusals limits);
+sessions!(peer smoke bare boot virtio modes newest sva sleep tables nvme posted stray peers order witness kexec paths refusals limits
+    iommufd);

@@ -60,7 +60,6 @@ pub(super) fn session() -> Session {
     let all = scenarios.into_iter().chain(refusals()).collect();
     Session::new("iommufd", "assigned devices by iommufd: one copy of guest memory, and no privilege", all)
         .kernel(Kernel::Iommufd)
-        .nightly()
         .devices(&[Device::Nvme, Device::NvmeOneVector])
 }
 
@@ -110,7 +109,8 @@ fn passed_in() -> Scenario {
 
 /// Whatever stands in the way is said in one sentence.
 fn refusals() -> Vec<Scenario> {
-    let run = "portcullis run --kernel /guest/kernel --memory 64M";
+    let program = "portcullis run --memory 64M";
+    let run = format!("{program} --kernel /guest/kernel");
     let refused = |name, script: String| {
         Scenario::command(name, format!("bind_vfio {NVME}; {USER}{script}"))
             .status(2)
@@ -129,8 +129,16 @@ fn refusals() -> Vec<Scenario> {
         )
         .appears("*/dev/vfio/devices/vfio* may not be opened by this user*"),
         refused("no-permission-at-all", format!("su user -c '{run} --vfio {NVME}'"))
-            .appears("*/dev/iommu may not be opened by this user, so assigned devices go by type1*")
-            .appears("*ulimit -l*"),
+            .appears("*/dev/vfio/vfio may not be opened by this user*"),
+        // It goes as far as to the kernel, which is none.
+        refused(
+            "permission-for-type1",
+            format!(
+                "chmod 666 /dev/vfio/vfio /dev/vfio/[0-9]*; ulimit -l 131072
+                 su user -c '{program} --kernel /bin/sh --vfio {NVME}'"
+            ),
+        )
+        .appears("*/dev/iommu may not be opened by this user, so assigned devices go by type1*"),
         refused(
             "little-locked-memory",
             format!("chmod 666 /dev/iommu $cdev; ulimit -l 64; su user -c '{run} --vfio {NVME}'"),
@@ -141,12 +149,12 @@ fn refusals() -> Vec<Scenario> {
         // A program that ends after it has bound the device, which stays bound as long as the shell has it open.
         refused(
             "device-busy",
-            format!("exec 7<>$cdev; {run} --kernel /nowhere --vfio fd=7; {run} --vfio {NVME}"),
+            format!("exec 7<>$cdev; {program} --kernel /nowhere --vfio fd=7; {run} --vfio {NVME}"),
         )
         .appears("*in use by another program*fuser -v /dev/vfio/devices/vfio*"),
         refused(
             "already-bound",
-            format!("exec 7<>$cdev; {run} --kernel /bin/sh --vfio fd=7; {run} --vfio fd=7"),
+            format!("exec 7<>$cdev; {program} --kernel /bin/sh --vfio fd=7; {run} --vfio fd=7"),
         )
         .appears("*is bound to an iommufd already*"),
         refused("not-open", format!("{run} --vfio fd=7")).appears("*No descriptor 7 was passed in*"),
