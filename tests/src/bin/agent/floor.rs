@@ -17,6 +17,12 @@ pub(crate) enum Floor {
         #[arg(default_value_t = 20_000)]
         count: u32,
     },
+    /// The same of a write to memory-mapped registers, for which KVM emulates the instruction.
+    Store {
+        /// How many.
+        #[arg(default_value_t = 10_000)]
+        count: u32,
+    },
     /// Time what the guests of our own count in.
     Tick,
     /// Time the mapping of one page for DMA and its unmapping.
@@ -40,7 +46,10 @@ pub(crate) enum Floor {
 impl Floor {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Exit { count } => exit(count),
+            // In 16-bit mode: out 0x80, al; jmp back.
+            Self::Exit { count } => exit("exit", &[0xe6, 0x80, 0xeb, 0xfc], count),
+            // mov [0x8000], al, where no memory is; jmp back.
+            Self::Store { count } => exit("store", &[0xa2, 0x00, 0x80, 0xeb, 0xfb], count),
             Self::Tick => {
                 tick();
                 Ok(())
@@ -51,11 +60,9 @@ impl Floor {
     }
 }
 
-fn exit(count: u32) -> anyhow::Result<()> {
-    // In 16-bit mode: out 0x80, al; jmp back.
-    const PROGRAM: [u8; 4] = [0xe6, 0x80, 0xeb, 0xfc];
+fn exit(what: &str, program: &[u8], count: u32) -> anyhow::Result<()> {
     let memory = Memory::new(1)?;
-    memory.write(0, &PROGRAM);
+    memory.write(0, program);
     let machine = Kvm::new().context("cannot open /dev/kvm")?.create_vm()?;
     let region = kvm_userspace_memory_region {
         slot: 0,
@@ -70,6 +77,7 @@ fn exit(count: u32) -> anyhow::Result<()> {
     let mut segments = processor.get_sregs()?;
     segments.cs.base = 0;
     segments.cs.selector = 0;
+    segments.ds.base = 0;
     processor.set_sregs(&segments)?;
     let mut registers = processor.get_regs()?;
     (registers.rip, registers.rflags) = (0x1000, 2);
@@ -78,7 +86,7 @@ fn exit(count: u32) -> anyhow::Result<()> {
     let mut run = |times| -> anyhow::Result<()> {
         for _ in 0..times {
             match processor.run()? {
-                VcpuExit::IoOut(0x80, _) => {}
+                VcpuExit::IoOut(0x80, _) | VcpuExit::MmioWrite(0x8000, _) => {}
                 other => bail!("the machine ended with {other:?}"),
             }
         }
@@ -87,7 +95,7 @@ fn exit(count: u32) -> anyhow::Result<()> {
     run(100)?;
     let start = Instant::now();
     run(count)?;
-    println!("@@ floor exit: {:.9} s each", start.elapsed().as_secs_f64() / f64::from(count));
+    println!("@@ floor {what}: {:.9} s each", start.elapsed().as_secs_f64() / f64::from(count));
     Ok(())
 }
 

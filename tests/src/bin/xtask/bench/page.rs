@@ -47,7 +47,7 @@ enum Unit {
 #[derive(Clone, Copy, PartialEq)]
 enum Floor {
     None,
-    /// Two exits, a map and an unmap.
+    /// Two register writes, a map and an unmap.
     Pair,
 }
 
@@ -106,7 +106,7 @@ impl Page<'_> {
         }
         let interface = if variant.backend == Backend::Iommufd { "iommufd" } else { "type1" };
         let of_host = |metric| self.measurements.median_of("floor", "host", metric);
-        Some(2.0 * of_host("exit")? + of_host(interface)?)
+        Some(2.0 * of_host("store")? + of_host(interface)?)
     }
 
     /// The figure of `variant` over that of its peer, both less the floor.
@@ -180,12 +180,12 @@ impl fmt::Display for Page<'_> {
         self.table(f)?;
         writeln!(
             f,
-            "\n¹ For the ratio, the host's floor is taken off both: two exits, and one page mapped and unmapped."
+            "\n¹ For the ratio, the host's floor is taken off both: two register writes that reach user space, and one page mapped and unmapped."
         )?;
         let floor =
             |metric| self.measurements.median_of("floor", "host", metric).map(|seconds| seconds * 1e6);
-        if let (Some(exit), Some(pair)) = (floor("exit"), floor("type1")) {
-            write!(f, "An exit took {exit:.0} µs, a pair {pair:.0} µs with type1")?;
+        if let (Some(exit), Some(pair)) = (floor("store"), floor("type1")) {
+            write!(f, "Such a write took {exit:.0} µs, a pair {pair:.0} µs with type1")?;
             if let Some(copy) = floor("iommufd") {
                 write!(f, " and {copy:.0} µs with iommufd (copied from the RAM's address space)")?;
             }

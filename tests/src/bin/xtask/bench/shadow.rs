@@ -195,9 +195,9 @@ impl Bench {
     fn floors(&mut self) -> anyhow::Result<()> {
         let drive = drive(0);
         let mut script =
-            format!("bind_vfio {drive} && agent floor tick && agent floor exit && agent floor map {drive}");
+            format!("bind_vfio {drive} && agent floor tick && agent floor store && agent floor map {drive}");
         let mut floors =
-            vec![("tick", "@@ floor tick:"), ("exit", "@@ floor exit:"), ("type1", "@@ floor map:")];
+            vec![("tick", "@@ floor tick:"), ("store", "@@ floor store:"), ("type1", "@@ floor map:")];
         if self.kernel == Kernel::Iommufd {
             write!(script, " && agent floor copy {drive}")?;
             floors.push(("iommufd", "@@ floor copy:"));
