@@ -108,12 +108,13 @@ impl AddressSpace {
             return self.resync(tables, report);
         };
         let mut part = Part::default();
+        // One for all of it: there may be thousands of ranges, and the limits are those of one operation.
+        let mut reader = Reader::new(table, tables);
         for range in outermost(ranges) {
-            part.read(&range, &mut Reader::new(table, tables));
+            part.read(&range, &mut reader);
         }
-        let mut rests = Reader::new(table, tables);
         for rest in part.rests(self.commitment.present()) {
-            part.read_within(&rest, &mut rests);
+            part.read_within(&rest, &mut reader);
         }
         part.sort();
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::support::guest::PAGE_1G;
 use super::*;
 use crate::MemoryError;
+use crate::shadow::wanted::LEAF_LIMIT;
 
 /// Memory that counts how often tables are read.
 struct Counted {
@@ -80,4 +81,32 @@ fn a_flush_costs_as_much_as_it_names_and_nothing_on_the_host() {
     assert_eq!(reads(&apart), 3 * 4);
     assert_eq!(host.calls(), []);
     assert!(attachment.audit().is_exact());
+}
+
+/// Each range alone is within the limits, and the table seems to map pages in all of them.
+#[test]
+fn the_ranges_of_one_batch_have_one_limit_together() {
+    const RANGES: u64 = 8;
+    let guest = Guest::new();
+    let table = guest.table(4);
+    let counted = Arc::new(Counted { memory: guest.memory.clone(), reads: AtomicU64::new(0) });
+    let capabilities = Capabilities::legacy(48);
+    let shadow = Shadow::new(counted.clone(), &capabilities, Arc::default());
+    let (host, dma) = FakeHost::new(&RAM);
+    host.set_limit(0);
+    let group = shadow.group(dma, vec![(GuestAddress(0), RAM[0].end)]);
+    let _attachment = shadow.attach(Device::new(SOURCE), &group);
+    guest.set_domain(SOURCE, &table, DOMAIN.0);
+    let view = View { translating: true, root: RootPointer(guest.root), capabilities };
+    let _ = shadow.apply(&view, &[Invalidation::Everything]);
+
+    for index in 0..512 {
+        guest.write(table.root + index * 8, table.root | 3);
+    }
+    let batch: Vec<_> = (0..RANGES).map(|gigabyte| page_selective(gigabyte * PAGE_1G, LEAVES)).collect();
+    counted.reads.store(0, Ordering::Relaxed);
+    let faults = shadow.apply(&view, &batch);
+    assert!(!faults.is_empty(), "the guest is told that not all is followed");
+    let reads = counted.reads.load(Ordering::Relaxed);
+    assert!(reads < LEAF_LIMIT as u64 + 4 * 512 * RANGES, "{reads} entries for {} leaves", RANGES * LEAVES);
 }
