@@ -76,3 +76,13 @@ const NVME: &str = "0000:00:05.0";
 const NVME_ONE_VECTOR: &str = "0000:00:07.0";
 /// Where the drive with memory of its own stands in L1.
 const NVME_WITH_MEMORY: &str = "0000:00:09.0";
+/// Gives the drive back to L1's own driver and reads it there.
+const READ_IN_LEVEL1: &str = "\
+unbind_vfio 0000:00:05.0
+for try in 1 2 3 4 5; do
+    drive=$(grep -l rig0 /sys/block/nvme[0-9]n1/device/serial 2>/dev/null | cut -d/ -f4)
+    [ -b /dev/${drive:-none} ] && break
+    sleep 1
+done
+echo \"@@ given back: $(sha256sum /dev/$drive)\"
+bind_vfio 0000:00:05.0";

@@ -1,6 +1,6 @@
 //! The host's IOMMU by way of iommufd: guest memory pinned once, and a program that needs no privilege.
 
-use super::{NVME, NVME_ONE_VECTOR};
+use super::{NVME, NVME_ONE_VECTOR, READ_IN_LEVEL1};
 use crate::guest::Guest;
 use crate::level1::Device;
 use crate::parts::Kernel;
@@ -22,16 +22,6 @@ const PINS: &str = "\
 kill $(cat /run/watcher) 2>/dev/null
 echo \"@@ pinned $(sort -n /run/pins | tail -n 1) KiB\"
 ";
-/// Gives the drive back to L1's own driver and reads it there.
-const READ_IN_LEVEL1: &str = "\
-unbind_vfio 0000:00:05.0
-for try in 1 2 3 4 5; do
-    drive=$(grep -l rig0 /sys/block/nvme[0-9]n1/device/serial 2>/dev/null | cut -d/ -f4)
-    [ -b /dev/${drive:-none} ] && break
-    sleep 1
-done
-echo \"@@ given back: $(sha256sum /dev/$drive)\"
-bind_vfio 0000:00:05.0";
 
 /// A user who may use KVM and nothing of VFIO, and the names of the device's files.
 const USER: &str = "\

@@ -1,6 +1,6 @@
 //! An assigned NVMe drive, in every mode a stock kernel has.
 
-use super::{NVME, NVME_ONE_VECTOR};
+use super::{NVME, NVME_ONE_VECTOR, READ_IN_LEVEL1};
 use crate::guest::Guest;
 use crate::level1::Device;
 use crate::scenario::{Evidence, Scenario, Session, number_after, warnings};
@@ -157,21 +157,10 @@ echo \"@@ nvme interrupts $(( $(count nvme0q1) - before ))\"
         .appears("@@ serial interrupts rise")
 }
 
-/// Gives the drive back to L1's own driver and reads it there.
-const READ_IN_LEVEL1: &str = "\
-unbind_vfio 0000:00:05.0
-for try in 1 2 3 4 5; do
-    drive=$(grep -l rig0 /sys/block/nvme[0-9]n1/device/serial 2>/dev/null | cut -d/ -f4)
-    [ -b /dev/${drive:-none} ] && break
-    sleep 1
-done
-sha256sum /dev/$drive
-bind_vfio 0000:00:05.0";
-
 /// After the guest has powered off, the drive works for L1 as before.
 fn given_back() -> Scenario {
     let guest = Guest::new("sha256sum /dev/nvme0n1").assign(NVME);
-    Scenario::new("given-back", guest).after(READ_IN_LEVEL1).level1_appears("{nvme.sha256}")
+    Scenario::new("given-back", guest).after(READ_IN_LEVEL1).level1_appears("@@ given back: {nvme.sha256}")
 }
 
 /// The same after a guest that asked for a reboot, in the middle of its work.
@@ -185,7 +174,7 @@ sleep 20";
         .cut_short()
         .appears("{nvme.sha256}")
         .after(READ_IN_LEVEL1)
-        .level1_appears("{nvme.sha256}")
+        .level1_appears("@@ given back: {nvme.sha256}")
 }
 
 fn pattern_is_on_the_image(evidence: &Evidence) -> Result<(), String> {
