@@ -32,6 +32,8 @@ read_here() {
     bind_vfio $D
 }
 rm -f /run/failed
+# What the scenario before this one left there is not this guest's.
+: >/run/guest.log
 bind_vfio $D
 ";
 
@@ -59,8 +61,13 @@ dmesg -n 6
 
 /// A guest with two empty slots, numbers 8 and 9, that runs `script` while L1 runs `level1`.
 fn scenario(name: &'static str, script: &str, level1: &str) -> Scenario {
-    let script = format!("{GUEST}{script}");
-    let guest = Guest::new(script).cpus(2).option("--hotplug 2 --control /run/control");
+    with(name, |guest| guest.option("--hotplug 2"), script, level1)
+}
+
+/// A guest with other slots.
+fn with(name: &'static str, slots: impl FnOnce(Guest) -> Guest, script: &str, level1: &str) -> Scenario {
+    let guest = Guest::new(format!("{GUEST}{script}")).cpus(2).option("--control /run/control");
+    let guest = slots(guest);
     // The guest's job ends in `exec`: it is run in a shell of its own.
     let job = guest.job();
     Scenario::command(name, format!("{LEVEL1}( {job} ) >/run/guest.log 2>&1 &\nvmm=$!\n{level1}{LEVEL1_END}"))
@@ -155,7 +162,33 @@ guest done
         .appears("*pciehp*Link Down*")
 }
 
+/// A drive that the guest has had from the start is taken back by the host, in the middle of its work, and given again.
+fn resident() -> Scenario {
+    let script = "\
+read_all first
+load first
+goes
+echo '@@ gone'
+read_all second
+dmesg | grep pciehp
+echo '@@ done'
+";
+    let level1 = "\
+guest 'first loaded'
+read_here
+guest gone
+ask '{\"command\": \"add\", \"vfio\": \"0000:00:05.0\", \"slot\": 8}'
+guest done
+";
+    with("resident", |guest| guest.option("--hotplug 0").assign("0000:00:05.0"), script, level1)
+        .appears("@@ first reads {nvme.sha256}*")
+        .appears("@@ second reads {nvme.sha256}*")
+        .appears("@@ L1 reads {nvme.sha256}*")
+        .appears("*the host wants 0000:00:05.0 back, so the guest is asked to let go of it")
+        .appears("*pciehp*Button press: will power off*")
+}
+
 pub(super) fn session() -> Session {
-    let scenarios = vec![orderly(), surprise()];
+    let scenarios = vec![orderly(), surprise(), resident()];
     Session::new("hotplug", "drives come to a stock guest and leave it under load", scenarios).nightly()
 }
