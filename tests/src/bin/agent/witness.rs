@@ -1,7 +1,8 @@
 //! Looks from L1 at what an assigned function can reach, without asking the program under test: the guest's own tables,
 //! read from the memory of its VMM and composed with where Linux says that memory lies, must be the tables that Linux
-//! shows for the function's IOMMU.
+//! shows for the function's IOMMU. The program's own audit is asked as well, and must find as little.
 
+mod audit;
 mod guest;
 mod host;
 mod pages;
@@ -9,12 +10,14 @@ mod trace;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
+use audit::Auditor;
 use guest::Guest;
 use host::Host;
 use pages::{Difference, Pages};
@@ -22,7 +25,7 @@ use trace::Trace;
 
 /// How often a look is taken again, with the guest running on in between, before a difference counts: the guest may
 /// have changed a table and not yet told the unit.
-const AGAIN: usize = 6;
+const AGAIN: u32 = 6;
 /// How long the guest runs on in between.
 const BETWEEN: Duration = Duration::from_millis(300);
 /// The name of the look after which the guest only ends.
@@ -39,6 +42,9 @@ pub(crate) struct Witness {
     /// when the guest says "@@ look" and a word.
     #[arg(long)]
     every: Option<u64>,
+    /// The control socket that the VMM is told to open.
+    #[arg(long, value_name = "SOCKET")]
+    control: PathBuf,
     /// The VMM and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -71,7 +77,16 @@ struct Tally {
     looks: u32,
     at_once: u32,
     most_pages: u64,
+    audits: u32,
     differences: usize,
+}
+
+/// The VMM, and what it is looked at with.
+struct Watched {
+    child: Child,
+    trace: Trace,
+    /// From the first look on.
+    auditor: Option<Auditor>,
 }
 
 impl Witness {
@@ -85,6 +100,7 @@ impl Witness {
         let mut child = command.spawn().with_context(|| format!("cannot run {}", self.command[0]))?;
         let mut keyboard = child.stdin.take().context("no input")?;
         let lines = lines_of(&mut child)?;
+        let mut watched = Watched { child, trace, auditor: None };
         let mut tally = Tally::default();
         let every = self.every.map(Duration::from_secs);
         let mut next = every.map(|every| Instant::now() + every);
@@ -94,7 +110,7 @@ impl Witness {
                 Ok(line) => {
                     std::io::stdout().write_all(&line)?;
                     let Some(name) = asked(&line) else { continue };
-                    self.look(&name, &mut child, &trace, &mut tally)?;
+                    self.look(&name, &mut watched, &mut tally)?;
                     // The guest waits for it, unless it has ended.
                     keyboard.write_all(b"\n").ok();
                     if name == LAST {
@@ -103,63 +119,105 @@ impl Witness {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    if trace.translation_is_on()? {
-                        self.look("at work", &mut child, &trace, &mut tally)?;
+                    if watched.trace.translation_is_on()? {
+                        self.look("at work", &mut watched, &mut tally)?;
                     }
                     next = every.map(|every| Instant::now() + every);
                 }
             }
         }
-        let status = child.wait()?;
+        let status = watched.child.wait()?;
         let left = host::pinned()? - pinned;
         println!("@@ witness: {left} more pages are pinned than before the guest");
-        let Tally { looks, at_once, most_pages, differences } = tally;
+        let Tally { looks, at_once, most_pages, audits, differences } = tally;
         println!(
             "@@ figure witness: {looks} looks, {at_once} of them equal at once, up to {most_pages} pages, \
-             {differences} differences"
+             {audits} audits, {differences} differences"
         );
         ensure!(left == 0, "pages stay pinned");
-        ensure!(looks > 0, "there was nothing to look at");
+        ensure!(looks > 0 && audits > 0, "there was nothing to look at");
         ensure!(differences == 0, "what the function can reach is not what the guest's tables say");
         ensure!(status.success(), "the VMM ended with {status}");
         println!("@@ witness: the host's tables were the guest's");
         Ok(())
     }
 
-    /// Compares, for every function. Only what is different each time counts.
-    fn look(&self, name: &str, child: &mut Child, trace: &Trace, tally: &mut Tally) -> anyhow::Result<()> {
-        println!("@@ witness: {name}: locked {} KiB", host::locked(child.id())?);
+    /// Compares, for every function, and has the program audit itself. Only what is different each time counts.
+    fn look(&self, name: &str, watched: &mut Watched, tally: &mut Tally) -> anyhow::Result<()> {
+        println!("@@ witness: {name}: locked {} KiB", host::locked(watched.child.id())?);
         for function in &self.function {
-            let (mut lasting, mut wanted, mut attempt) = (Vec::new(), 0, 0);
-            while attempt < AGAIN {
-                if attempt > 0 {
-                    std::thread::sleep(BETWEEN);
-                }
-                let Some(_stopped) = Stopped::new(child)? else { return Ok(()) };
-                let (guest, host) = pages(child.id(), function, trace)?;
+            let mut wanted = 0;
+            let again = repeatedly(pages::common, || {
+                let Some(_stopped) = Stopped::new(&mut watched.child)? else { return Ok(None) };
+                let (guest, host) = pages(watched.child.id(), function, &watched.trace)?;
                 wanted = guest.count();
-                let found = guest.differences(&host);
-                lasting = if attempt == 0 { found } else { pages::common(&lasting, &found) };
-                attempt += 1;
-                if lasting.is_empty() {
-                    break;
-                }
-            }
+                Ok(Some(guest.differences(&host)))
+            })?;
+            let Some((lasting, attempts)) = again else { return Ok(()) };
             tally.looks += 1;
-            tally.at_once += u32::from(attempt == 1);
+            tally.at_once += u32::from(attempts == 1);
             tally.most_pages = tally.most_pages.max(wanted);
             tally.differences += lasting.len();
-            println!(
-                "@@ witness: {name}: {}: {wanted} pages, {} differences, seen {attempt} times",
-                function.host,
-                lasting.len()
-            );
-            for difference in lasting.iter().take(SHOWN) {
-                println!("@@ witness: {difference}");
-            }
+            let what = format!("{name}: {}: {wanted} pages", function.host);
+            tell(&what, &lasting, attempts);
         }
+        let Some((lasting, attempts)) = self.audit(watched)? else { return Ok(()) };
+        tally.audits += 1;
+        tally.differences += lasting.len();
+        tell(&format!("{name}: audit"), &lasting, attempts);
         Ok(())
     }
+
+    /// What the program finds wrong itself each time that it is asked, and how often that was. Nothing if it has ended.
+    fn audit(&self, watched: &mut Watched) -> anyhow::Result<Option<(Vec<audit::Finding>, u32)>> {
+        let functions: Vec<_> = self.function.iter().map(|function| function.host.as_str()).collect();
+        let auditor = match &mut watched.auditor {
+            Some(auditor) => auditor,
+            none => none.insert(Auditor::connect(&self.control)?),
+        };
+        let found = repeatedly(audit::common, || auditor.ask(&functions))?;
+        if found.is_none() {
+            ensure!(ends(&mut watched.child)?, "the VMM gives no audit any more");
+        }
+        Ok(found)
+    }
+}
+
+/// Has `find` find differences until there are none that were there each time, and says how often that was. Nothing as
+/// soon as there is nothing to be looked at any more.
+fn repeatedly<T>(
+    common: fn(&[T], &[T]) -> Vec<T>,
+    mut find: impl FnMut() -> anyhow::Result<Option<Vec<T>>>,
+) -> anyhow::Result<Option<(Vec<T>, u32)>> {
+    let Some(mut lasting) = find()? else { return Ok(None) };
+    let mut attempts = 1;
+    while !lasting.is_empty() && attempts < AGAIN {
+        std::thread::sleep(BETWEEN);
+        let Some(found) = find()? else { return Ok(None) };
+        lasting = common(&lasting, &found);
+        attempts += 1;
+    }
+    Ok(Some((lasting, attempts)))
+}
+
+/// Prints what came of it.
+fn tell(what: &str, lasting: &[impl std::fmt::Display], attempts: u32) {
+    println!("@@ witness: {what}, {} differences, seen {attempts} times", lasting.len());
+    for difference in lasting.iter().take(SHOWN) {
+        println!("@@ witness: {difference}");
+    }
+}
+
+/// Whether a process that has hung up has ended, or does so soon.
+fn ends(child: &mut Child) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(true)
 }
 
 /// What the guest's tables allow a function, in the host's addresses, and what the host's tables allow it.
