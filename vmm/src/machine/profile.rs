@@ -69,7 +69,7 @@ pub(super) fn choose(spec: &UnitSpec, circumstances: Circumstances) -> Result<Ch
         format!("Such a remapping unit cannot be: {conflict}; change --iommu-features")
     })?;
     if follows {
-        check_followed(&capabilities, circumstances)?;
+        check_followed(&capabilities, spec.profile, circumstances)?;
     }
     let reason = why.map(|why| {
         format!(
@@ -105,13 +105,20 @@ fn best(circumstances: Circumstances) -> (Profile, &'static str) {
 }
 
 /// Refuses what the host's mappings cannot be kept in line with.
-fn check_followed(capabilities: &Capabilities, circumstances: Circumstances) -> Result<(), String> {
+fn check_followed(
+    capabilities: &Capabilities,
+    named: ProfileChoice,
+    circumstances: Circumstances,
+) -> Result<(), String> {
     let (what, without) = if circumstances.assigned.is_some() {
         ("Assigned functions", "--vfio")
     } else {
         ("Functions that are plugged in", "the slots for them")
     };
     let nested = !circumstances.slots && circumstances.assigned.is_some_and(|host| host.nesting.is_some());
+    if named == ProfileChoice::Named(Profile::Nested) {
+        check_nested(capabilities, circumstances)?;
+    }
     if capabilities.has(Feature::FirstStage) && !nested {
         return Err(format!(
             "{what} cannot follow first-stage tables, because a guest never announces what it maps there: take \
@@ -137,6 +144,31 @@ fn check_followed(capabilities: &Capabilities, circumstances: Circumstances) -> 
         ));
     }
     Ok(())
+}
+
+/// Refuses the profile `nested` where the host does not walk the first-stage tables that it is there for.
+fn check_nested(capabilities: &Capabilities, circumstances: Circumstances) -> Result<(), String> {
+    let width = capabilities.guest_address_width();
+    let nests = circumstances.assigned.is_some_and(|host| host.nesting.is_some());
+    let why = if circumstances.slots {
+        "the host has not been asked what it can do for functions that are plugged in: take --iommu-profile legacy \
+         or second-stage, or drop the slots for them"
+            .into()
+    } else if !nests {
+        "the host's IOMMU does not walk a guest's first-stage tables (that takes --host-dma iommufd, Linux 6.8, and \
+         a unit with nested translation in scalable mode): take --iommu-profile legacy or second-stage, or drop \
+         --vfio"
+            .into()
+    } else if width < UnitSpec::WIDEST {
+        format!(
+            "its first-stage tables have {} bits, and the remapping unit would have {width}, as --iommu-width says \
+             or the host's IOMMU allows: take --iommu-profile legacy or second-stage",
+            UnitSpec::WIDEST
+        )
+    } else {
+        return Ok(());
+    };
+    Err(format!("The profile `nested` cannot be here, because {why}"))
 }
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ fn no_profile_posts_interrupts_unless_asked() {
 #[test]
 fn what_cannot_be_is_refused_in_a_sentence_that_says_what_to_do() {
     let announces = "legacy or second-stage, or drop --vfio";
+    let narrow = assigned(Abilities { nesting: Some(WALKER), width: 47, ..HOST });
     let table = [
         ("full", "-scalable", NONE, "needs ECAP.SMTS; change --iommu-features"),
         ("first-stage", "", ASSIGNED, announces),
@@ -90,7 +91,10 @@ fn what_cannot_be_is_refused_in_a_sentence_that_says_what_to_do() {
         ("first-stage", "", Circumstances { slots: true, ..NESTING }, announces),
         ("second-stage", "+second-stage-dirty", ASSIGNED, "drop +second-stage-dirty or --vfio"),
         ("full", "", NESTING, "drop +second-stage-dirty or --vfio"),
-        ("nested", "", ASSIGNED, announces),
+        ("nested", "", ASSIGNED, "does not walk a guest's first-stage tables"),
+        ("nested", "", SLOTS, "or drop the slots for them"),
+        ("nested", "", Circumstances { slots: true, ..NESTING }, "or drop the slots for them"),
+        ("nested", "", narrow, "have 48 bits, and the remapping unit would have 39"),
         ("nested", "+nested", NESTING, "no more than one stage"),
         ("nested", "+execute", NESTING, "drop +execute or --vfio"),
         ("legacy", "-caching-mode", ASSIGNED, "drop -caching-mode or --vfio"),
