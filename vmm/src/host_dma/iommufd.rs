@@ -19,13 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use devices::GuestRam;
-use iommu::{FirstStage, GuestAddress, HostIommu, HostSpace, HostUnit, MapError, NestedSpace, SpaceId};
+use iommu::{
+    FirstStage, GuestAddress, HostIommu, HostSpace, HostUnit, MapError, NestedSpace, Permissions, SpaceId,
+};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::HostError;
 use super::ranges::Ranges;
 use super::stop::stop;
-use calls::{Calls, Descriptor};
+use calls::{Calls, Descriptor, Intel};
 use nested::{Nested, NestedHandle, Parents};
 use space::Space;
 use tables::{PageTables, Target};
@@ -37,6 +39,8 @@ pub struct Iommufd {
     calls: Arc<dyn Calls>,
     /// Guest RAM, each address for itself; pinned from the first device on.
     ram: Arc<PageTables>,
+    /// Whether devices may only read some of it.
+    read_only: bool,
     /// Nothing.
     blocked: Arc<PageTables>,
     /// What every device so far can use.
@@ -92,11 +96,18 @@ impl Iommufd {
 
     fn over(calls: Arc<dyn Calls>, memory: &GuestRam) -> io::Result<Self> {
         let ram = PageTables::new(calls.clone())?;
+        let mut read_only = false;
         for region in memory.iter() {
             let host = region
                 .get_host_address(MemoryRegionAddress(0))
                 .map_err(|error| io::Error::other(error.to_string()))?;
-            calls.map(ram.ioas(), region.start_addr().0, host as u64, region.len())?;
+            let permissions = if region.prot() & libc::PROT_WRITE != 0 {
+                Permissions::READ_WRITE
+            } else {
+                read_only = true;
+                Permissions::READ
+            };
+            calls.map(ram.ioas(), region.start_addr().0, host as u64, region.len(), permissions)?;
         }
         let blocked = PageTables::new(calls.clone())?;
         let ram = Arc::new(ram);
@@ -105,6 +116,7 @@ impl Iommufd {
             nesting: Mutex::new(Nesting::Unknown),
             calls,
             ram,
+            read_only,
             blocked: Arc::new(blocked),
             usable: Arc::default(),
             spaces: Mutex::default(),
@@ -136,12 +148,17 @@ impl Iommufd {
     }
 
     /// Finds out whether the unit that `device` is behind walks first-stage tables of guests: its registers say so,
-    /// and the kernel makes what stands behind one.
+    /// none of its errata forbids what would stand behind one, and the kernel makes that.
     fn ask_for_nesting(&self, device: &dyn Attachable) {
-        let unit = self.unit(device).filter(|unit| unit.nests()).filter(|_| {
-            let made = self.calls.new_parent(self.blocked.ioas(), device.number());
-            made.is_ok_and(|table| self.calls.destroy(table).is_ok())
-        });
+        let unit = self
+            .unit(device)
+            .filter(|unit| !(unit.no_read_only_parents && self.read_only))
+            .map(|unit| unit.registers)
+            .filter(|registers| registers.nests())
+            .filter(|_| {
+                let made = self.calls.new_parent(self.blocked.ioas(), device.number());
+                made.is_ok_and(|table| self.calls.destroy(table).is_ok())
+            });
         let mut nesting = lock(&self.nesting);
         *nesting = match (*nesting, unit) {
             (Nesting::Unknown, Some(unit)) => Nesting::Every(unit),
@@ -158,8 +175,8 @@ impl Iommufd {
         }
     }
 
-    /// The registers of the unit that a device is behind, if it is Intel's.
-    fn unit(&self, device: &dyn Attachable) -> Option<HostUnit> {
+    /// The unit that a device is behind, if it is Intel's.
+    fn unit(&self, device: &dyn Attachable) -> Option<Intel> {
         self.calls.unit(device.number()).ok()?
     }
 
@@ -173,7 +190,7 @@ impl Iommufd {
     pub(super) fn is_coherent(&self, device: &dyn Attachable) -> bool {
         /// Snoop control, in the extended capability register (§11.4.3).
         const SNOOP_CONTROL: u64 = 1 << 7;
-        self.unit(device).is_some_and(|unit| unit.ecap & SNOOP_CONTROL != 0)
+        self.unit(device).is_some_and(|unit| unit.registers.ecap & SNOOP_CONTROL != 0)
     }
 
     fn make_space(&self) -> io::Result<Space> {

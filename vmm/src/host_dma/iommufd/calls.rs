@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use iommu::{FirstStage, Forget, HostUnit, Permissions};
 use iommufd_bindings::iommufd::iommu_hw_info_type_IOMMU_HW_INFO_TYPE_INTEL_VTD as INTEL_VTD;
+use iommufd_bindings::iommufd::iommu_hw_info_vtd_flags_IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 as ERRATUM_772415;
 use iommufd_bindings::iommufd::{
     IOMMUFD_CMD_IOAS_COPY, IOMMUFD_CMD_IOAS_IOVA_RANGES, IOMMUFD_TYPE, iommu_hw_info, iommu_hw_info_vtd,
     iommu_hwpt_alloc, iommu_hwpt_data_type_IOMMU_HWPT_DATA_VTD_S1 as VTD_S1, iommu_hwpt_invalidate,
@@ -43,10 +44,19 @@ pub(super) struct Copy {
     pub(super) permissions: Permissions,
 }
 
+/// An Intel unit of the host's, as the kernel describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Intel {
+    pub(super) registers: HostUnit,
+    /// Erratum 772415: a page that is read-only behind a first-stage table may be written nevertheless, so there must
+    /// be none.
+    pub(super) no_read_only_parents: bool,
+}
+
 /// What is asked of an iommufd. Objects are named by numbers of its own.
 pub(super) trait Calls: Send + Sync {
-    /// The registers of the unit that a bound device is behind, if it is Intel's.
-    fn unit(&self, device: u32) -> io::Result<Option<HostUnit>>;
+    /// The unit that a bound device is behind, if it is Intel's.
+    fn unit(&self, device: u32) -> io::Result<Option<Intel>>;
 
     /// Makes an address space that maps nothing.
     fn new_ioas(&self) -> io::Result<u32>;
@@ -66,8 +76,8 @@ pub(super) trait Calls: Send + Sync {
     /// Destroys an IOAS or a page table that nothing uses.
     fn destroy(&self, object: u32) -> io::Result<()>;
 
-    /// Maps `length` bytes of this process from address `host` on, to be read and written.
-    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64) -> io::Result<()>;
+    /// Maps `length` bytes of this process from address `host` on.
+    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64, permissions: Permissions) -> io::Result<()>;
 
     /// Maps what another IOAS maps.
     fn copy(&self, copy: &Copy) -> io::Result<()>;
@@ -117,6 +127,29 @@ impl Descriptor {
     }
 }
 
+/// A unit in our words.
+pub(super) const fn unit(intel: iommu_hw_info_vtd) -> Intel {
+    Intel {
+        registers: HostUnit { cap: intel.cap_reg, ecap: intel.ecap_reg },
+        no_read_only_parents: intel.flags & ERRATUM_772415 != 0,
+    }
+}
+
+/// Permissions in the words of the kernel.
+fn flags(permissions: Permissions) -> u32 {
+    let flags = [(Permissions::READ, READABLE), (Permissions::WRITE, WRITABLE)];
+    flags.iter().filter(|(one, _)| permissions.contains(*one)).map(|(_, flag)| flag).sum()
+}
+
+/// Makes a page table that tracks what is written, or a plain one where the kernel or its driver knows no such: most
+/// say EOPNOTSUPP then, and those that do not know the flag may call it invalid.
+pub(super) fn tracking_if_possible<T>(make: impl Fn(u32) -> io::Result<T>) -> io::Result<T> {
+    match make(TRACKING) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => make(0),
+        done => done,
+    }
+}
+
 /// A first-stage table in the words of the kernel.
 pub(super) fn first_stage(table: FirstStage) -> iommu_hwpt_vtd_s1 {
     let FirstStage { table, levels, supervisor, write_protect, extended_accessed } = table;
@@ -146,9 +179,8 @@ impl AsRawFd for Descriptor {
 }
 
 impl Calls for Descriptor {
-    fn unit(&self, device: u32) -> io::Result<Option<HostUnit>> {
-        let intel = self.intel(device)?;
-        Ok(intel.map(|intel| HostUnit { cap: intel.cap_reg, ecap: intel.ecap_reg }))
+    fn unit(&self, device: u32) -> io::Result<Option<Intel>> {
+        Ok(self.intel(device)?.map(unit))
     }
 
     fn new_ioas(&self) -> io::Result<u32> {
@@ -162,10 +194,7 @@ impl Calls for Descriptor {
         let table = |flags| iommu_hwpt_alloc { flags, dev_id: device, pt_id: ioas, ..Default::default() };
         // Left to choose, the kernel takes a first stage where there is one, and that has no more than half of the
         // addresses: the other half is for signs. Only a second stage can track what is written.
-        match self.allocate(table(TRACKING)) {
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => self.allocate(table(0)),
-            done => done,
-        }
+        tracking_if_possible(|flags| self.allocate(table(flags)))
     }
 
     fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32> {
@@ -203,10 +232,10 @@ impl Calls for Descriptor {
         self.iommufd.destroy_iommu_object(object).map_err(reason)
     }
 
-    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64) -> io::Result<()> {
+    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64, permissions: Permissions) -> io::Result<()> {
         let argument = iommu_ioas_map {
             size: size_of::<iommu_ioas_map>() as u32,
-            flags: FIXED | READABLE | WRITABLE,
+            flags: FIXED | flags(permissions),
             ioas_id: ioas,
             user_va: host,
             length,
@@ -217,11 +246,9 @@ impl Calls for Descriptor {
     }
 
     fn copy(&self, copy: &Copy) -> io::Result<()> {
-        let flags = [(Permissions::READ, READABLE), (Permissions::WRITE, WRITABLE)];
-        let allowed = flags.iter().filter(|(one, _)| copy.permissions.contains(*one)).map(|(_, flag)| flag);
         let mut argument = iommu_ioas_copy {
             size: size_of::<iommu_ioas_copy>() as u32,
-            flags: FIXED | allowed.sum::<u32>(),
+            flags: FIXED | flags(copy.permissions),
             dst_ioas_id: copy.to,
             src_ioas_id: copy.from,
             length: copy.length,

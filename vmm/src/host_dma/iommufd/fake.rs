@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use iommu::{FirstStage, Forget, HostUnit, Permissions};
+use iommu::{FirstStage, Forget, Permissions};
 
-use super::calls::{Calls, Copy};
+use super::calls::{Calls, Copy, Intel};
 use super::{Attachable, lock};
 
 /// What a mapping is of: an address of this process, and permissions.
@@ -29,7 +29,7 @@ pub(super) struct Objects {
     /// Devices that may not be attached to any page table but this one, as long as it says so.
     pub(super) stubborn: Option<(u32, u32)>,
     /// What the units of every kind can do.
-    pub(super) unit: Option<HostUnit>,
+    pub(super) unit: Option<Intel>,
     /// Page tables that first-stage tables can stand in front of.
     pub(super) parents: Vec<u32>,
     /// Those that stand there, each with its parent.
@@ -101,14 +101,19 @@ impl Objects {
 }
 
 impl Calls for Fake {
-    fn unit(&self, _device: u32) -> io::Result<Option<HostUnit>> {
+    fn unit(&self, _device: u32) -> io::Result<Option<Intel>> {
         Ok(self.look(|objects| objects.unit))
     }
 
     fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32> {
-        if !self.look(|objects| objects.unit.is_some_and(HostUnit::nests)) {
+        if !self.look(|objects| objects.unit.is_some_and(|unit| unit.registers.nests())) {
             return refuse(libc::EOPNOTSUPP);
         }
+        self.look(|objects| {
+            let read_only = |(_, (_, permissions)): &(u64, Target)| *permissions == Permissions::READ;
+            let forbidden = objects.unit.is_some_and(|unit| unit.no_read_only_parents);
+            assert!(!(forbidden && objects.ioases[&ioas].values().any(read_only)), "the erratum is honoured");
+        });
         let table = self.new_table(ioas, device)?;
         self.look(|objects| objects.parents.push(table));
         Ok(table)
@@ -177,10 +182,8 @@ impl Calls for Fake {
         })
     }
 
-    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64) -> io::Result<()> {
-        self.look(|objects| {
-            objects.insert(ioas, iova, length, (host, Permissions::READ | Permissions::WRITE))
-        })
+    fn map(&self, ioas: u32, iova: u64, host: u64, length: u64, permissions: Permissions) -> io::Result<()> {
+        self.look(|objects| objects.insert(ioas, iova, length, (host, permissions)))
     }
 
     fn copy(&self, copy: &Copy) -> io::Result<()> {

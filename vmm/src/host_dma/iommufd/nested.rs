@@ -12,7 +12,7 @@ use super::{Attachable, lock};
 /// Guest RAM at its own addresses, as it stands behind first-stage tables: a page table, or one for each kind of
 /// IOMMU where the host has several that cannot share.
 ///
-/// Nothing in it is read-only, as guest RAM is not: units with erratum 772415 could not go by that.
+/// Where a part of it is read-only, no unit with erratum 772415 counts as one that nests.
 pub(super) struct Parents {
     calls: Arc<dyn Calls>,
     ram: Arc<PageTables>,

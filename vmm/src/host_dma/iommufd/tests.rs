@@ -1,18 +1,30 @@
 use std::sync::Arc;
 
 use iommu::{HostGroup, Iova, Permissions};
-use vm_memory::GuestMemoryMmap;
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{GuestMemoryMmap, GuestRegionMmap};
 
+use super::calls::tracking_if_possible;
 use super::fake::Fake;
 use super::*;
 
 const BOTH: Permissions = Permissions::READ_WRITE;
 
 /// Two regions that touch, and a third apart.
-fn memory() -> GuestRam {
+pub(super) fn memory() -> GuestRam {
     let ranges =
         [(GuestAddress(0), 0x8000), (GuestAddress(0x8000), 0x8000), (GuestAddress(0x10_0000), 0x4000)];
     GuestMemoryMmap::from_ranges(&ranges).unwrap()
+}
+
+/// The same with a fourth region, which devices may only read.
+pub(super) fn read_only_memory() -> GuestRam {
+    let region = MmapRegionBuilder::new(0x1000)
+        .with_mmap_prot(libc::PROT_READ)
+        .with_mmap_flags(libc::MAP_ANONYMOUS | libc::MAP_PRIVATE)
+        .build();
+    let region = GuestRegionMmap::new(region.unwrap(), GuestAddress(0x20_0000)).unwrap();
+    memory().insert_region(Arc::new(region)).unwrap()
 }
 
 impl Iommufd {
@@ -30,7 +42,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let (fake, memory) = (Fake::new(), memory());
+        Self::over(memory())
+    }
+
+    pub(super) fn over(memory: GuestRam) -> Self {
+        let fake = Fake::new();
         let iommufd = Arc::new(Iommufd::over(fake.clone(), &memory).unwrap());
         Self { fake, iommufd, memory }
     }
@@ -258,4 +274,37 @@ fn everything_is_given_back_in_an_order_that_the_host_takes() {
     fake.look(|objects| {
         assert!(objects.ioases.is_empty() && objects.tables.is_empty() && objects.attached.is_empty());
     });
+}
+
+#[test]
+fn what_is_read_only_is_mapped_so() {
+    let bench = Bench::over(read_only_memory());
+    let ram = bench.iommufd.ram.ioas();
+    let mappings = bench.fake.look(|objects| objects.ioases[&ram].clone());
+    let permissions = |address: u64| mappings[&address].1.1;
+    assert_eq!((permissions(0), permissions(0x20_0000)), (BOTH, Permissions::READ));
+}
+
+#[test]
+fn where_nothing_is_tracked_page_tables_are_plain() {
+    use std::cell::RefCell;
+    let asked = RefCell::new(Vec::new());
+    let kernel = |refusal: Option<i32>| {
+        asked.borrow_mut().clear();
+        tracking_if_possible(|flags| {
+            asked.borrow_mut().push(flags);
+            match refusal.filter(|_| flags != 0) {
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                None => Ok(7),
+            }
+        })
+    };
+    assert_eq!(kernel(None).unwrap(), 7);
+    assert_eq!(*asked.borrow(), [2]);
+    for errno in [libc::EOPNOTSUPP, libc::EINVAL] {
+        assert_eq!(kernel(Some(errno)).unwrap(), 7);
+        assert_eq!(*asked.borrow(), [2, 0]);
+    }
+    // Any other reason is no reason to want less.
+    assert_eq!(kernel(Some(libc::ENOMEM)).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
 }

@@ -2,8 +2,10 @@
 
 use iommu::{GuestAddress, HostGroup, HostIommu, HostUnit, Iova};
 
-use super::super::calls::{first_stage, invalidation};
-use super::super::tests::Bench;
+use iommufd_bindings::iommufd::iommu_hw_info_vtd;
+
+use super::super::calls::{Intel, first_stage, invalidation, unit};
+use super::super::tests::{Bench, read_only_memory};
 use super::*;
 
 const WALKER: HostUnit = HostUnit { cap: u64::MAX, ecap: u64::MAX };
@@ -16,9 +18,13 @@ const TABLE: FirstStage = FirstStage {
     extended_accessed: false,
 };
 
+const fn intel(registers: HostUnit) -> Intel {
+    Intel { registers, no_read_only_parents: true }
+}
+
 fn bench() -> Bench {
     let bench = Bench::new();
-    bench.fake.look(|objects| objects.unit = Some(WALKER));
+    bench.fake.look(|objects| objects.unit = Some(intel(WALKER)));
     bench
 }
 
@@ -42,18 +48,48 @@ fn what_is_forgotten_is_put_into_the_words_of_the_kernel() {
 }
 
 #[test]
+fn units_are_put_into_our_words() {
+    let told = iommu_hw_info_vtd { flags: 0, cap_reg: 5, ecap_reg: 6, ..Default::default() };
+    let registers = HostUnit { cap: 5, ecap: 6 };
+    assert_eq!(unit(told), Intel { registers, no_read_only_parents: false });
+    let with_erratum = iommu_hw_info_vtd { flags: 1, ..told };
+    assert_eq!(unit(with_erratum), Intel { registers, no_read_only_parents: true });
+}
+
+#[test]
+fn with_the_erratum_nothing_read_only_stands_behind_first_stages() {
+    for (memory, no_read_only_parents, nests) in [
+        (read_only_memory(), true, false),
+        (read_only_memory(), false, true),
+        (super::super::tests::memory(), true, true),
+    ] {
+        let bench = Bench::over(memory);
+        let unit = Intel { registers: WALKER, no_read_only_parents };
+        bench.fake.look(|objects| objects.unit = Some(unit));
+        let (mover, _devices) = bench.group(&[1]);
+        assert_eq!(bench.iommufd.nests(), nests);
+        if nests {
+            // The fake has an eye on what stands behind it.
+            let nested = bench.iommufd.nest(TABLE).unwrap();
+            mover.enter(nested.id()).unwrap();
+            mover.block();
+        }
+    }
+}
+
+#[test]
 fn a_host_nests_if_every_unit_does() {
     let bench = Bench::new();
     assert!(!bench.iommufd.nests(), "there is no device");
-    bench.fake.look(|objects| objects.unit = Some(WALKER));
+    bench.fake.look(|objects| objects.unit = Some(intel(WALKER)));
     let (_one, _devices) = bench.group(&[1]);
     assert_eq!(bench.iommufd.nesting(), Some(WALKER));
     let without_5_levels = HostUnit { cap: !(1 << 60), ..WALKER };
-    bench.fake.look(|objects| objects.unit = Some(without_5_levels));
+    bench.fake.look(|objects| objects.unit = Some(intel(without_5_levels)));
     let (_two, _more) = bench.group(&[11]);
     assert_eq!(bench.iommufd.nesting(), Some(without_5_levels));
     assert!(bench.fake.look(|objects| objects.parents.is_empty()), "asking leaves nothing behind");
-    bench.fake.look(|objects| objects.unit = Some(HostUnit { cap: u64::MAX, ecap: 0 }));
+    bench.fake.look(|objects| objects.unit = Some(intel(HostUnit { cap: u64::MAX, ecap: 0 })));
     let (_three, _most) = bench.group(&[21]);
     assert!(!bench.iommufd.nests());
 }
