@@ -10,6 +10,7 @@ mod bars;
 mod capability;
 mod config;
 mod device;
+mod dma_buf;
 mod express;
 mod function;
 mod host;

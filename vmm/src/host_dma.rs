@@ -135,7 +135,17 @@ enum Backend {
 /// An address space that holds all guest RAM.
 enum SharedSpace {
     Container(Arc<Container>),
-    Space(Box<dyn HostSpace>),
+    Space(Arc<dyn HostSpace>),
+}
+
+impl SharedSpace {
+    /// Who maps what guest addresses lead to in it.
+    fn mapper(&self, targets: &Arc<Targets>) -> Arc<dyn HostMapper> {
+        match self {
+            Self::Container(container) => Arc::new(Type1::new(container.clone(), targets.clone())),
+            Self::Space(space) => space.clone(),
+        }
+    }
 }
 
 impl Host {
@@ -234,8 +244,9 @@ impl Host {
         };
         let device = GroupedDevice::open(&self.sysfs, &found, &container)?;
         if self.wishes.spaces == Spaces::Shared && self.shared.is_none() {
-            self.map_all(&Type1::new(container.clone(), self.targets.clone()), &container.ranges()?)?;
-            self.shared = Some(SharedSpace::Container(container.clone()));
+            let shared = SharedSpace::Container(container.clone());
+            self.map_all(&*shared.mapper(&self.targets), &container.ranges()?)?;
+            self.shared = Some(shared);
         }
         let group = known.unwrap_or_else(|| self.know(&found, Backing::Container(container.clone())));
         Ok(Taken {
@@ -267,15 +278,16 @@ impl Host {
         };
         let device = CharacterDevice::bind(file, &found, &path, iommufd, self.kvm.as_ref())?;
         let known = self.groups.get(&found.group).and_then(Weak::upgrade);
-        let group = known
-            .unwrap_or_else(|| self.know(&found, Backing::Movable(Arc::new(Members::new(iommufd.clone())))));
-        if let Backing::Movable(members) = &group.backing {
-            let device: Arc<dyn Attachable> = device.clone();
-            members.add(&device)?;
-            if self.wishes.spaces == Spaces::Shared {
-                self.share(members)?;
-            }
+        let members = match known.as_deref().map(|group| &group.backing) {
+            Some(Backing::Movable(members)) => members.clone(),
+            _ => Arc::new(Members::new(iommufd.clone())),
+        };
+        let attachable: Arc<dyn Attachable> = device.clone();
+        members.add(&attachable)?;
+        if self.wishes.spaces == Spaces::Shared {
+            self.share(&members)?;
         }
+        let group = known.unwrap_or_else(|| self.know(&found, Backing::Movable(members)));
         Ok(Taken {
             name: found.address,
             coherent: iommufd.is_coherent(&*device),
@@ -286,7 +298,8 @@ impl Host {
     }
 
     fn know(&mut self, found: &Found, backing: Backing) -> Arc<Group> {
-        let group = Arc::new(Group::new(backing, self.targets.clone()));
+        let shared = self.shared.as_ref().map(|shared| shared.mapper(&self.targets));
+        let group = Arc::new(Group::new(backing, self.targets.clone(), shared));
         self.groups.insert(found.group, Arc::downgrade(&group));
         group
     }
@@ -301,16 +314,15 @@ impl Host {
 
     /// Puts a group into the space that holds all guest RAM.
     fn share(&mut self, members: &Arc<Members>) -> Result<(), HostError> {
-        let space = if let Some(SharedSpace::Space(space)) = self.shared.take() {
-            space
+        let space = if let Some(SharedSpace::Space(space)) = &self.shared {
+            space.clone()
         } else {
-            let space = members.iommufd().new_space().map_err(HostError::MapAll)?;
+            let space: Arc<dyn HostSpace> = members.iommufd().new_space().map_err(HostError::MapAll)?.into();
             self.map_all(&*space, &members.iommufd().usable())?;
+            self.shared = Some(SharedSpace::Space(space.clone()));
             space
         };
-        let entered = Mover(members.clone()).enter(space.id());
-        self.shared = Some(SharedSpace::Space(space));
-        entered.map_err(HostError::MapAll)
+        Mover(members.clone()).enter(space.id()).map_err(HostError::MapAll)
     }
 
     /// Lets whoever is in a space reach all of guest RAM at its own addresses, but for what the host keeps.

@@ -20,7 +20,7 @@ use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ptr};
 use vmm_sys_util::ioctl_io_nr;
 
 use super::host::{HostFunction, InterruptInfo, InterruptKind, Region, RegionIndex, VfioError};
-use super::{Mapping, info};
+use super::{Mapping, dma_buf, info};
 
 ioctl_io_nr!(VFIO_DEVICE_GET_INFO, VFIO_TYPE.into(), VFIO_BASE + 7);
 ioctl_io_nr!(VFIO_DEVICE_GET_REGION_INFO, VFIO_TYPE.into(), VFIO_BASE + 8);
@@ -38,7 +38,7 @@ const NO_DESCRIPTOR: i32 = -1;
 /// A function as `VFIO_GROUP_GET_DEVICE_FD` gives it. Dropping it gives it back.
 #[derive(Debug)]
 pub struct VfioDevice {
-    file: File,
+    file: Arc<File>,
     can_reset: bool,
     regions: Vec<(Region, u64)>,
     interrupts: [InterruptInfo; 5],
@@ -64,17 +64,12 @@ impl VfioDevice {
             *info = interrupt_info(&file, index as u32).map_err(step("describe the interrupts"))?;
         }
         let can_reset = device.flags & VFIO_DEVICE_FLAGS_RESET != 0;
-        Ok(Self { file, can_reset, regions, interrupts })
+        Ok(Self { file: Arc::new(file), can_reset, regions, interrupts })
     }
 
     /// A region's description and where it is in the descriptor.
     fn find(&self, index: RegionIndex) -> Option<&(Region, u64)> {
-        let index = match index {
-            RegionIndex::Bar(bar) => u32::from(bar.min(5)),
-            RegionIndex::Rom => VFIO_PCI_ROM_REGION_INDEX,
-            RegionIndex::Config => VFIO_PCI_CONFIG_REGION_INDEX,
-        };
-        self.regions.get(index as usize)
+        self.regions.get(number_of(index) as usize)
     }
 
     /// Where `length` bytes at `offset` of a region are in the descriptor.
@@ -133,7 +128,9 @@ impl HostFunction for VfioDevice {
     fn map(&self, index: RegionIndex, part: Range<u64>) -> io::Result<Arc<Mapping>> {
         let length = part.end.saturating_sub(part.start);
         let place = self.place(index, part.start, usize::try_from(length).unwrap_or(usize::MAX))?;
-        Ok(Arc::new(Mapping::new(&self.file, place, length)?))
+        let (device, region) = (self.file.clone(), number_of(index));
+        let mapping = Mapping::new(&self.file, place, length)?;
+        Ok(Arc::new(mapping.exported_by(move || dma_buf::export(&device, region, &part))))
     }
 
     fn interrupts(&self, kind: InterruptKind) -> InterruptInfo {
@@ -164,6 +161,14 @@ impl HostFunction for VfioDevice {
             return Err(io::Error::last_os_error());
         }
         Ok(())
+    }
+}
+
+fn number_of(index: RegionIndex) -> u32 {
+    match index {
+        RegionIndex::Bar(bar) => u32::from(bar.min(5)),
+        RegionIndex::Rom => VFIO_PCI_ROM_REGION_INDEX,
+        RegionIndex::Config => VFIO_PCI_CONFIG_REGION_INDEX,
     }
 }
 

@@ -1,19 +1,23 @@
 //! Memory of the host's function in this program's address space, and how the guest gets to see it.
 
 use std::any::Any;
+use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A mapped part of a BAR. Nobody in this program reads or writes through it; it is there for the guest.
-#[derive(Debug)]
 pub struct Mapping {
     address: NonNull<u8>,
     length: usize,
+    export: Option<Export>,
 }
+
+/// Gives a dma-buf of what is mapped.
+type Export = Box<dyn Fn() -> io::Result<OwnedFd> + Send + Sync>;
 
 impl Mapping {
     /// Maps `length` bytes of `file` from `offset` on; both are multiples of the page size.
@@ -24,7 +28,20 @@ impl Mapping {
         // registers is nobody's Rust memory.
         let pointer = unsafe { mmap(null_mut(), length, access, MapFlags::SHARED, file, offset) }?;
         let address = NonNull::new(pointer.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { address, length })
+        Ok(Self { address, length, export: None })
+    }
+
+    /// The same, of which `export` gives a dma-buf.
+    #[must_use]
+    pub fn exported_by(mut self, export: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static) -> Self {
+        self.export = Some(Box::new(export));
+        self
+    }
+
+    /// A dma-buf of what is mapped, by which the kernel's other parts find it.
+    pub fn dma_buf(&self) -> io::Result<OwnedFd> {
+        let export = self.export.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        export()
     }
 
     /// Where it is in this program.
@@ -45,6 +62,15 @@ impl Drop for Mapping {
         if let Err(error) = unsafe { munmap(self.address.as_ptr().cast(), self.length) } {
             tracing::error!("A BAR cannot be unmapped: {error}");
         }
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("address", &self.address)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 

@@ -46,11 +46,12 @@ pub(super) fn session() -> Session {
         on_one("pass-through", "intel_iommu=on iommu=pt").after(PINS),
         two_drives(),
         passed_in(),
+        super::peers::nvme_into_nvme("peer-to-peer"),
     ];
     let all = scenarios.into_iter().chain(refusals()).collect();
     Session::new("iommufd", "assigned devices by iommufd: one copy of guest memory, and no privilege", all)
         .kernel(Kernel::Iommufd)
-        .devices(&[Device::Nvme, Device::NvmeOneVector])
+        .devices(&[Device::Nvme, Device::NvmeOneVector, Device::NvmeWithMemory])
 }
 
 /// Two drives, each in an address space of its own.

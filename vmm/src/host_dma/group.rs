@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use devices::VtdUnit;
-use iommu::{HostDma, HostUnit};
+use iommu::{HostDma, HostMapper, HostUnit};
 
 use super::iommufd::{Members, Mover};
+use super::peers::{Finder, Mapper};
 use super::ranges::Ranges;
 use super::{Container, HostError, Peers, Targets, Type1};
 use crate::memory;
@@ -14,6 +15,8 @@ use crate::memory;
 pub struct Group {
     pub(super) backing: Backing,
     targets: Arc<Targets>,
+    /// The space that it shares with all others, without a remapping unit.
+    shared: Option<Arc<dyn HostMapper>>,
     /// What the unit knows it by.
     known: Mutex<Weak<iommu::Group>>,
 }
@@ -27,8 +30,8 @@ pub(super) enum Backing {
 }
 
 impl Group {
-    pub(super) fn new(backing: Backing, targets: Arc<Targets>) -> Self {
-        Self { backing, targets, known: Mutex::default() }
+    pub(super) fn new(backing: Backing, targets: Arc<Targets>, shared: Option<Arc<dyn HostMapper>>) -> Self {
+        Self { backing, targets, shared, known: Mutex::default() }
     }
 
     /// The group as `unit` knows it, the same for each of its functions.
@@ -42,13 +45,18 @@ impl Group {
         })
     }
 
-    /// How the BARs of the group's functions become targets for those behind `unit`; none where the host does not
-    /// map them for others.
-    pub fn peers(&self, unit: &Arc<VtdUnit>) -> Option<Peers> {
-        match &self.backing {
-            Backing::Container(_) => Some(Peers::new(unit.clone(), self.targets.clone())),
-            Backing::Movable(_) => None,
-        }
+    /// How the BARs of the group's functions become targets for others: for those behind `unit`, or for all if there is
+    /// none.
+    pub fn peers(&self, unit: Option<&Arc<VtdUnit>>) -> Option<Peers> {
+        let finder = match &self.backing {
+            Backing::Container(_) => Finder::Program(self.targets.clone()),
+            Backing::Movable(members) => Finder::Iommufd(members.iommufd().clone()),
+        };
+        let mapper = match unit {
+            Some(unit) => Mapper::Unit(unit.clone()),
+            None => Mapper::Space(self.shared.clone()?),
+        };
+        Some(Peers::new(finder, mapper))
     }
 
     /// How the group's DMA is carried out, for the one who decides on it.

@@ -5,6 +5,7 @@
 //! A device begins in the *blocked* page table, over an IOAS that maps nothing; every step from one space to
 //! another replaces one page table by another, with nothing reachable in between that neither allows.
 
+mod bars;
 mod calls;
 mod group;
 mod nested;

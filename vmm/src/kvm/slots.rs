@@ -132,7 +132,7 @@ impl MemorySlots for BarSlots {
         // SAFETY: the mapping has this length, and `ShownBar` holds on to it for as long as the slot lives.
         let id = unsafe { self.slots.map(guest, memory.address(), memory.length(), false) }
             .map_err(std::io::Error::other)?;
-        let peer = self.peers.as_ref().map(|peers| peers.show(guest, &memory));
+        let peer = self.peers.as_ref().and_then(|peers| peers.show(guest, &memory));
         Ok(Box::new(ShownBar { slots: self.slots.clone(), id, peer, _memory: memory }))
     }
 }

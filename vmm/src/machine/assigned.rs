@@ -1,6 +1,6 @@
 //! How a function of the host becomes one of the guest's.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use devices::vfio::{HostEvent, VfioDevice, VfioFunction};
 use devices::{InterruptLine, Remapping};
@@ -41,19 +41,9 @@ pub(super) fn make(
 
 /// How others reach the BARs of a function; none where there are no others.
 fn peers(parts: &Parts, taken: &Taken) -> Option<Peers> {
-    static TOLD: Once = Once::new();
-    let Remapping::Unit(unit) = &parts.remapping else { return None };
-    if !parts.has_peers {
-        return None;
-    }
-    let peers = taken.group.peers(unit);
-    if peers.is_none() {
-        TOLD.call_once(|| {
-            tracing::warn!(
-                "Assigned devices do not reach each other's BARs (peer to peer), which is not done by iommufd yet: \
-                 if they are to, give --host-dma type1"
-            );
-        });
-    }
-    peers
+    let unit = match &parts.remapping {
+        Remapping::Absent => None,
+        Remapping::Unit(unit) => Some(unit),
+    };
+    taken.group.peers(unit).filter(|_| parts.has_peers)
 }

@@ -52,7 +52,7 @@ fn an_answer_cut_short_does_no_harm() {
 fn accesses_outside_of_a_region_are_refused_before_the_kernel_is_asked() {
     let region = Region { size: 0x1000, mappable: Vec::new() };
     let device = VfioDevice {
-        file: File::open("/dev/null").unwrap(),
+        file: File::open("/dev/null").unwrap().into(),
         can_reset: false,
         regions: vec![(region, 1 << 40)],
         interrupts: [InterruptInfo::default(); 5],

@@ -3,20 +3,21 @@
 use std::error::Error as _;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use iommu::{FirstStage, Forget, HostUnit, Permissions};
 use iommufd_bindings::iommufd::iommu_hw_info_type_IOMMU_HW_INFO_TYPE_INTEL_VTD as INTEL_VTD;
 use iommufd_bindings::iommufd::iommu_hw_info_vtd_flags_IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 as ERRATUM_772415;
 use iommufd_bindings::iommufd::{
-    IOMMUFD_CMD_IOAS_COPY, IOMMUFD_CMD_IOAS_IOVA_RANGES, IOMMUFD_TYPE, iommu_hw_info, iommu_hw_info_vtd,
-    iommu_hwpt_alloc, iommu_hwpt_data_type_IOMMU_HWPT_DATA_VTD_S1 as VTD_S1, iommu_hwpt_invalidate,
+    IOMMUFD_CMD_IOAS_COPY, IOMMUFD_CMD_IOAS_IOVA_RANGES, IOMMUFD_CMD_IOAS_MAP_FILE, IOMMUFD_TYPE,
+    iommu_hw_info, iommu_hw_info_vtd, iommu_hwpt_alloc,
+    iommu_hwpt_data_type_IOMMU_HWPT_DATA_VTD_S1 as VTD_S1, iommu_hwpt_invalidate,
     iommu_hwpt_invalidate_data_type_IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 as INVALIDATE_VTD_S1,
     iommu_hwpt_vtd_s1, iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_EAFE as EAFE,
     iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_SRE as SRE, iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_WPE as WPE,
     iommu_hwpt_vtd_s1_invalidate, iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF as LEAF,
-    iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map, iommu_ioas_unmap,
-    iommu_iova_range, iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_DIRTY_TRACKING as TRACKING,
+    iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map, iommu_ioas_map_file,
+    iommu_ioas_unmap, iommu_iova_range, iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_DIRTY_TRACKING as TRACKING,
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
@@ -29,6 +30,7 @@ use vmm_sys_util::ioctl_io_nr;
 
 ioctl_io_nr!(IOMMU_IOAS_COPY, IOMMUFD_TYPE.into(), IOMMUFD_CMD_IOAS_COPY);
 ioctl_io_nr!(IOMMU_IOAS_IOVA_RANGES, IOMMUFD_TYPE.into(), IOMMUFD_CMD_IOAS_IOVA_RANGES);
+ioctl_io_nr!(IOMMU_IOAS_MAP_FILE, IOMMUFD_TYPE.into(), IOMMUFD_CMD_IOAS_MAP_FILE);
 
 /// Ranges of usable addresses that there may be; no IOMMU comes near this.
 const MAX_RANGES: u32 = 1024;
@@ -78,6 +80,9 @@ pub(super) trait Calls: Send + Sync {
 
     /// Maps `length` bytes of this process from address `host` on.
     fn map(&self, ioas: u32, iova: u64, host: u64, length: u64, permissions: Permissions) -> io::Result<()>;
+
+    /// Maps the first `length` bytes of a dma-buf, to be read and written.
+    fn map_file(&self, ioas: u32, iova: u64, file: BorrowedFd<'_>, length: u64) -> io::Result<()>;
 
     /// Maps what another IOAS maps.
     fn copy(&self, copy: &Copy) -> io::Result<()>;
@@ -243,6 +248,23 @@ impl Calls for Descriptor {
             ..Default::default()
         };
         self.iommufd.map_iommu_ioas(&argument).map_err(reason)
+    }
+
+    fn map_file(&self, ioas: u32, iova: u64, file: BorrowedFd<'_>, length: u64) -> io::Result<()> {
+        let mut argument = iommu_ioas_map_file {
+            size: size_of::<iommu_ioas_map_file>() as u32,
+            flags: FIXED | READABLE | WRITABLE,
+            ioas_id: ioas,
+            fd: file.as_raw_fd(),
+            start: 0,
+            length,
+            iova,
+        };
+        // SAFETY: the structure is of the size it says.
+        match unsafe { ioctl_with_mut_ref(self, IOMMU_IOAS_MAP_FILE(), &mut argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     fn copy(&self, copy: &Copy) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 
 use iommu::{FirstStage, Forget, Permissions};
@@ -38,6 +39,10 @@ pub(super) struct Objects {
     pub(super) forgotten: Vec<(u32, Vec<Forget>)>,
     /// The errno of every copy.
     pub(super) copies_fail: Option<i32>,
+    /// The errno of every mapping of a file.
+    pub(super) files_fail: Option<i32>,
+    /// Every range that was to be unmapped: IOAS and first address.
+    pub(super) unmapped: Vec<(u32, u64)>,
     /// Every attachment there was: device and page table.
     pub(super) attachments: Vec<(u32, u32)>,
     pub(super) ranges: Vec<(u64, u64)>,
@@ -186,6 +191,20 @@ impl Calls for Fake {
         self.look(|objects| objects.insert(ioas, iova, length, (host, permissions)))
     }
 
+    /// The target is the file's number.
+    fn map_file(&self, ioas: u32, iova: u64, file: BorrowedFd<'_>, length: u64) -> io::Result<()> {
+        let file = rustix::fs::fstat(file)?;
+        self.look(|objects| {
+            if let Some(errno) = objects.files_fail {
+                return refuse(errno);
+            }
+            if u64::try_from(file.st_size).is_ok_and(|size| size < length) {
+                return refuse(libc::EINVAL);
+            }
+            objects.insert(ioas, iova, length, (file.st_ino, Permissions::READ | Permissions::WRITE))
+        })
+    }
+
     fn copy(&self, copy: &Copy) -> io::Result<()> {
         self.look(|objects| {
             if let Some(errno) = objects.copies_fail {
@@ -211,6 +230,7 @@ impl Calls for Fake {
 
     fn unmap(&self, ioas: u32, iova: u64, length: u64) -> io::Result<u64> {
         self.look(|objects| {
+            objects.unmapped.push((ioas, iova));
             let Some(mappings) = objects.ioases.get_mut(&ioas) else { return refuse(libc::ENOENT) };
             if iova == 0 && length == u64::MAX {
                 let all = mappings.values().map(|(size, _)| size).sum();

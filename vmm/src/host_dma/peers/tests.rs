@@ -66,7 +66,8 @@ fn others_reach_a_bar_until_the_guest_does_not_see_it_any_more() {
     let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC).unwrap());
     ftruncate(&file, LENGTH).unwrap();
     let bar = Arc::new(Mapping::new(&file, 0, LENGTH).unwrap());
-    let reachable = Peers::new(unit.clone(), targets).show(BAR, &bar);
+    let peers = Peers::new(Finder::Program(targets), Mapper::Unit(unit));
+    let reachable = peers.show(BAR, &bar).unwrap();
     assert_eq!(mapped.lock().unwrap().get(&BAR), Some(&(LENGTH, bar.address() as u64)));
     drop(reachable);
     assert_eq!(mapped.lock().unwrap().keys().copied().collect::<Vec<_>>(), [0]);
