@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{GuestAddress, Iova, Permissions, SourceId};
+use crate::{GuestAddress, Iova, Pasid, Permissions, SourceId};
 
 /// One function whose DMA the host's IOMMU carries out, as the unit sees it.
 ///
@@ -17,6 +17,11 @@ pub trait AssignedFunction: Send + Sync {
 
     /// Whether its Bus Master bit is set.
     fn bus_master(&self) -> bool;
+
+    /// How many bits the PASIDs of its requests have; 0 while it sends none with PASID.
+    fn pasid_bits(&self) -> u8 {
+        0
+    }
 }
 
 /// Why the host refused to change a mapping.
@@ -151,6 +156,15 @@ pub trait HostGroup: Send + Sync {
     /// Puts the group where nothing is reachable, as it is to begin with. When it returns, no DMA is in flight.
     /// Like [`HostMapper::unmap_all`] this cannot fail.
     fn block(&self);
+
+    /// Does for requests with `pasid` what [`Self::enter`] does for those without PASID; the two have nothing to do
+    /// with each other. To begin with a PASID reaches nothing. It is not 0, which stands for requests without.
+    fn enter_pasid(&self, pasid: Pasid, _space: SpaceId) -> Result<(), MapError> {
+        Err(MapError::Host(format!("it does not carry out requests with PASID ({})", pasid.0)))
+    }
+
+    /// Does for requests with `pasid` what [`Self::block`] does for those without PASID.
+    fn leave_pasid(&self, _pasid: Pasid) {}
 }
 
 /// How the host carries out the DMA of one group.

@@ -15,6 +15,7 @@ mod group;
 mod member;
 mod operation;
 mod part;
+mod pasids;
 mod peers;
 mod regime;
 mod report;

@@ -371,7 +371,7 @@ impl<M: TableMemory + 'static> Unit<M> {
     /// Makes the host follow what invalidations have announced.
     pub(crate) fn announce(&self, batch: &[Invalidation], outbox: &mut Outbox) {
         for fault in self.shadow.apply(&self.dma.view(), batch) {
-            let request = Request::new(fault.source, fault.access);
+            let request = Request { pasid: fault.pasid, ..Request::new(fault.source, fault.access) };
             let info = FaultInfo::Memory { iova: fault.iova, request };
             outbox.fault(self.faults.record(&self.registers, fault.source, fault.reason, info));
         }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use super::Tables;
 use super::audit::Audit;
 use super::extent::Extent;
+use super::group::GroupId;
 use super::member::{Member, Verdict};
-use super::operation::{Operation, Whom};
+use super::operation::{Host, Operation, Whom};
+use super::pasids::{Named, Pasids};
 use super::regime::Content;
-use super::report::Report;
+use super::report::{Hearer, Report};
 use super::space::{AddressSpace, wanted};
 use super::spaces::{SpaceKey, Spaces};
 use super::statistics::Statistics;
 use crate::invalidation::Invalidation;
-use crate::{DomainId, HostGroup, HostIommu, MapError, TableMemory};
+use crate::{DomainId, HostGroup, HostIommu, MapError, Pasid, TableMemory};
 
 /// A group.
 pub(super) struct Assignment {
@@ -23,6 +25,8 @@ pub(super) struct Assignment {
     seat: Seat,
     /// Guest memory, as its address spaces are over.
     identity: Vec<Extent>,
+    /// What requests with PASID reach.
+    pasids: Pasids,
     moves: u64,
     refused_moves: u64,
 }
@@ -54,7 +58,7 @@ impl Assignment {
     /// A group without functions, which reaches nothing.
     pub(super) fn new(seat: Seat, identity: Vec<Extent>) -> Self {
         let (members, verdict) = (Vec::new(), Verdict::Blocked);
-        Self { members, verdict, seat, identity, moves: 0, refused_moves: 0 }
+        Self { members, verdict, seat, identity, pasids: Pasids::default(), moves: 0, refused_moves: 0 }
     }
 
     /// The space that it is in.
@@ -65,9 +69,28 @@ impl Assignment {
         }
     }
 
+    /// Whether any of its requests go by this space.
+    pub(super) fn is_in(&self, key: SpaceKey) -> bool {
+        self.place() == Some(key) || self.pasids.are_in(key)
+    }
+
     /// Whether invalidations of translations under this name are for it.
     pub(super) fn is_of(&self, domain: DomainId) -> bool {
-        self.members.iter().any(|member| member.is_of(domain))
+        self.members.iter().any(|member| member.is_of(domain)) || self.pasids.are_of(domain)
+    }
+
+    /// All who are told of what happens to requests that go by this space.
+    pub(super) fn hearers_in(&self, key: SpaceKey) -> Vec<Hearer> {
+        let mut hearers = self.pasids.hearers_in(key, &self.members);
+        if self.place() == Some(key) {
+            hearers.extend(self.members.iter().map(Member::hearer));
+        }
+        hearers
+    }
+
+    /// Who is told of what happens to requests with `pasid`.
+    pub(super) fn hearer_of(&self, pasid: Pasid) -> Option<Hearer> {
+        self.pasids.hearer_of(pasid, &self.members)
     }
 
     /// Looks at the functions that invalidations name, each once; tells whether the group is to try again what
@@ -158,20 +181,8 @@ impl Assignment {
             operation.on_space(own, |report| spaces.follow(own, Some(content), tables, report));
             return Ok(());
         }
-        let key = if let Some(key) = found {
-            for extent in operation.refresh(key, spaces, tables) {
-                report.lacking(&extent);
-            }
-            key
-        } else if let Content::FirstStage(named) = content {
-            let key = spaces.nest(iommu, named)?;
-            operation.on_space(key, |_| {});
-            key
-        } else {
-            let key = spaces.make(iommu, self.identity.clone())?;
-            operation.on_space(key, |report| spaces.follow(key, Some(content), tables, report));
-            key
-        };
+        let host = Host { iommu, identity: &self.identity };
+        let key = operation.prepare(content, host, spaces, tables, report)?;
         let entered = match spaces.id(key) {
             Some(id) => group.enter(id),
             None => Ok(()),
@@ -188,18 +199,38 @@ impl Assignment {
         Ok(())
     }
 
+    /// Puts requests with PASID where the tables ask for, for those PASIDs that are `named`.
+    pub(super) fn settle_pasids(
+        &mut self,
+        id: GroupId,
+        named: &Named<'_>,
+        spaces: &mut Spaces,
+        tables: &Tables<impl TableMemory>,
+        operation: &mut Operation,
+    ) {
+        let Seat::Movable { iommu, group, .. } = &self.seat else { return };
+        let host = Host { iommu, identity: &self.identity };
+        self.pasids.settle(named, id, &self.members, (host, &**group), spaces, tables, operation);
+    }
+
     /// Leaves a space that cannot be relied on any more.
     pub(super) fn evict(
         &mut self,
-        error: MapError,
-        whom: Whom,
+        key: SpaceKey,
+        error: &MapError,
+        id: GroupId,
         spaces: &mut Spaces,
         operation: &mut Operation,
     ) {
-        self.block(spaces);
-        let mut report = Report::default();
-        report.move_failed(error);
-        operation.add(whom, report);
+        if self.place() == Some(key) {
+            self.block(spaces);
+            let mut report = Report::default();
+            report.move_failed(error.clone());
+            operation.add(Whom::Group(id), report);
+        }
+        if let Seat::Movable { group, .. } = &self.seat {
+            self.pasids.evict(key, error, id, &**group, spaces, operation);
+        }
     }
 
     /// Puts a group that can move where nothing is reached.
@@ -214,8 +245,9 @@ impl Assignment {
     /// Gives the host back what it made for the group, which has no functions any more.
     pub(super) fn disband(mut self, spaces: &mut Spaces) {
         self.block(spaces);
-        if let Seat::Own(key) = self.seat {
-            spaces.leave(key);
+        match &self.seat {
+            Seat::Own(key) => spaces.leave(*key),
+            Seat::Movable { group, .. } => self.pasids.leave_all(&**group, spaces),
         }
     }
 
@@ -223,23 +255,24 @@ impl Assignment {
     pub(super) fn audit(&self, spaces: &Spaces, tables: &Tables<impl TableMemory>) -> Audit {
         let seen: Vec<_> = self.members.iter().map(|member| member.seen(tables)).collect();
         let content = Verdict::of(&seen, self.seat.nests()).content();
-        let (wanted, _) = wanted(content, &self.identity, tables);
-        let walked = self.place().and_then(|key| spaces.walked(key)).map(|named| named.table);
-        let said = content.and_then(Content::first_stage);
-        if walked.is_some() || said.is_some() {
-            let mapped =
-                self.place().and_then(|key| spaces.get(key)).map(|space| space.commitment().present());
-            return Audit::of_first_stage(walked, said, mapped, &wanted, self.is_left_out());
+        let mut audit = compare(self.place(), content, self.is_left_out(), &self.identity, spaces, tables);
+        if let Seat::Movable { iommu, .. } = &self.seat {
+            let host = Host { iommu, identity: &self.identity };
+            for of_pasid in self.pasids.audits(&self.members, host, spaces, tables) {
+                audit.extend(of_pasid);
+            }
         }
-        match self.place().and_then(|key| spaces.get(key)) {
-            Some(space) => Audit::of(space.commitment(), &wanted),
-            None => Audit::of_nothing(&wanted, self.is_left_out()),
-        }
+        audit
     }
 
     /// The numbers of its way from one address space to another.
     pub(super) fn moves(&self) -> Statistics {
-        Statistics { moves: self.moves, refused_moves: self.refused_moves, ..Statistics::default() }
+        let (moves, refused) = self.pasids.moves();
+        Statistics {
+            moves: self.moves + moves,
+            refused_moves: self.refused_moves + refused,
+            ..Statistics::default()
+        }
     }
 
     /// The same with those of the address space that it is in.
@@ -249,5 +282,29 @@ impl Assignment {
             statistics += spaces.statistics(key);
         }
         statistics
+    }
+}
+
+/// What is mapped for requests that are in `place`, against what `content` says now. `is_left_out` says whether the
+/// host has refused a place.
+pub(super) fn compare(
+    place: Option<SpaceKey>,
+    content: Option<Content>,
+    is_left_out: bool,
+    identity: &[Extent],
+    spaces: &Spaces,
+    tables: &Tables<impl TableMemory>,
+) -> Audit {
+    let (wanted, _) = wanted(content, identity, tables);
+    let walked = place.and_then(|key| spaces.walked(key)).map(|named| named.table);
+    let said = content.and_then(Content::first_stage);
+    let space = place.and_then(|key| spaces.get(key));
+    if walked.is_some() || said.is_some() {
+        let mapped = space.map(|space| space.commitment().present());
+        return Audit::of_first_stage(walked, said, mapped, &wanted, is_left_out);
+    }
+    match space {
+        Some(space) => Audit::of(space.commitment(), &wanted),
+        None => Audit::of_nothing(&wanted, is_left_out),
     }
 }

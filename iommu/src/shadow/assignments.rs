@@ -10,6 +10,7 @@ use super::audit::{Audit, GroupAudit};
 use super::group::{GroupId, MemberId};
 use super::member::Member;
 use super::operation::{Operation, Whom};
+use super::pasids::Named;
 use super::regime::Content;
 use super::report::{Hearer, Report, Told};
 use super::space::{AddressSpace, identity};
@@ -92,6 +93,7 @@ impl Assignments {
         if let Some(group) = self.groups.get_mut(&id) {
             change(&mut group.members);
             group.settle(Whom::Group(id), true, &mut self.spaces, tables, &mut operation);
+            group.settle_pasids(id, &Named::All, &mut self.spaces, tables, &mut operation);
         }
         self.address(operation)
     }
@@ -111,6 +113,7 @@ impl Assignments {
         for (&id, group) in &mut self.groups {
             let again = group.hear(batch, tables);
             group.settle(Whom::Group(id), again, &mut self.spaces, tables, &mut operation);
+            group.settle_pasids(id, &Named::By(batch), &mut self.spaces, tables, &mut operation);
         }
         for key in self.spaces.keys() {
             if operation.is_fresh(key) {
@@ -135,8 +138,8 @@ impl Assignments {
 
     /// Blocks the groups in a space of which the host does not say that it has forgotten what it must.
     fn evict(&mut self, key: SpaceKey, error: &MapError, operation: &mut Operation) {
-        for (&id, group) in self.groups.iter_mut().filter(|(_, group)| group.place() == Some(key)) {
-            group.evict(error.clone(), Whom::Group(id), &mut self.spaces, operation);
+        for (&id, group) in &mut self.groups {
+            group.evict(key, error, id, &mut self.spaces, operation);
         }
     }
 
@@ -171,7 +174,7 @@ impl Assignments {
         let content = self.spaces.get(key).and_then(AddressSpace::content);
         let names = |named: DomainId| match content {
             Some(Content::Table(_, domain)) => domain == named,
-            _ => self.groups_in(key).any(|(_, group)| group.is_of(named)),
+            _ => self.groups.values().any(|group| group.is_in(key) && group.is_of(named)),
         };
         let mut ranges = Vec::new();
         for what in batch {
@@ -190,17 +193,16 @@ impl Assignments {
         Scope::Pages(ranges)
     }
 
-    fn groups_in(&self, key: SpaceKey) -> impl Iterator<Item = (&GroupId, &Assignment)> {
-        self.groups.iter().filter(move |(_, group)| group.place() == Some(key))
-    }
-
     /// Finds out whom reports are for.
     fn address(&self, operation: Operation) -> Told {
         let mut told = Told::default();
         for (whom, report) in operation.into_reports() {
             let hearers: Vec<Hearer> = match whom {
                 Whom::Group(id) => hearers(self.groups.get(&id)),
-                Whom::Space(key) => hearers(self.groups_in(key).map(|(_, group)| group)),
+                Whom::Space(key) => self.groups.values().flat_map(|group| group.hearers_in(key)).collect(),
+                Whom::Pasid(id, pasid) => {
+                    self.groups.get(&id).and_then(|group| group.hearer_of(pasid)).into_iter().collect()
+                }
             };
             told.add(hearers, report);
         }

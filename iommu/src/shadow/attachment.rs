@@ -35,6 +35,13 @@ impl Attachment {
     }
 }
 
+#[cfg(test)]
+impl Attachment {
+    pub(super) const fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+}
+
 impl Drop for Attachment {
     fn drop(&mut self) {
         self.group.keeper().detach(self.group.id(), self.member);

@@ -10,7 +10,8 @@ use crate::{FirstStage, Iova, Permissions};
 /// How many differences of each kind are listed.
 const LISTED: usize = 64;
 
-/// What differs between the host's mappings and the guest's tables at one moment.
+/// What differs between the host's mappings and the guest's tables at one moment, for requests without PASID and for
+/// those with any.
 ///
 /// Between a change of its tables and the invalidation that announces it, differences are the guest's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,18 @@ impl Audit {
     /// Whether the device can reach what the tables say and nothing else.
     pub fn is_exact(&self) -> bool {
         self.excess.is_empty() && self.missing.is_empty() && self.refused.is_empty()
+    }
+
+    /// Adds the differences of another address space of the same functions.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (list, more) in [
+            (&mut self.excess, other.excess),
+            (&mut self.missing, other.missing),
+            (&mut self.refused, other.refused),
+        ] {
+            list.extend(more);
+            list.truncate(LISTED);
+        }
     }
 
     /// Where nothing is mapped, because the host has refused or not.

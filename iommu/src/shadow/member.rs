@@ -76,10 +76,20 @@ impl Member {
         Regime::of(&*self.function, tables)
     }
 
+    /// The function.
+    pub(super) fn function(&self) -> &dyn AssignedFunction {
+        &*self.function
+    }
+
     /// It as one who is told of what happens to its DMA.
     pub(super) fn hearer(&self) -> Hearer {
-        let Regime { scalable, recorded, .. } = self.regime;
-        Hearer { source: self.function.source_id(), scalable, recorded }
+        self.hearer_of(None, &self.regime)
+    }
+
+    /// The same for requests with a PASID, which are treated by a regime of their own.
+    pub(super) fn hearer_of(&self, pasid: Option<Pasid>, regime: &Regime) -> Hearer {
+        let &Regime { scalable, recorded, .. } = regime;
+        Hearer { source: self.function.source_id(), pasid, scalable, recorded }
     }
 }
 
@@ -97,10 +107,19 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// What functions ask for together, if the host's unit walks first-stage tables or not. Only those count that may send something, if there are any; where none
-    /// may and they differ, nothing needs to be reached.
+    /// What functions ask for together, if the host's unit walks first-stage tables or not. Only those count that
+    /// may send something, if there are any; where none may and they differ, nothing needs to be reached.
     pub(super) fn of(members: &[Member], nests: bool) -> Self {
-        match Self::together(members) {
+        Self::together(members).possible(nests)
+    }
+
+    /// What one regime asks for.
+    pub(super) fn of_one(regime: &Regime, nests: bool) -> Self {
+        Self::of_regime(regime).possible(nests)
+    }
+
+    fn possible(self, nests: bool) -> Self {
+        match self {
             // Software does not announce what it adds to a first stage.
             Self::Content(Content::FirstStage(_)) if !nests => Self::Unfollowed,
             verdict => verdict,

@@ -7,6 +7,13 @@ use crate::walk::second_stage::Table;
 use crate::walk::{AddressSpace, Mapping, Marks, View, legacy, scalable};
 use crate::{AssignedFunction, DomainId, FirstStage, Pasid, SourceId, TableMemory};
 
+/// What stands for requests without PASID on the host.
+const NO_PASID: Pasid = Pasid(0);
+/// No PASID has more bits.
+const PASID_BITS: u32 = 20;
+/// The most PASIDs of a function that are followed.
+pub(super) const PASID_LIMIT: usize = 1024;
+
 /// What decides where a function's addresses lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -86,7 +93,33 @@ impl Regime {
         let Some((space, pasid)) = space(&view, tables.memory(), function.source_id()) else {
             return Self { scalable, ..Self::BLOCKED };
         };
-        let AddressSpace { domain, fault_processing_disabled, mapping, .. } = space;
+        let regime = Self::of_space(&space, pasid, identity);
+        // On the host, requests without PASID and those with PASID 0 are the same.
+        let apart = function.pasid_bits() != 0 && pasid.is_some_and(|pasid| pasid != NO_PASID);
+        Self { kind: if apart { Kind::Unfollowed } else { regime.kind }, scalable, ..regime }
+    }
+
+    /// What is to become of `function`'s requests with `pasid`, as things stand.
+    pub(super) fn of_pasid(
+        function: &dyn AssignedFunction,
+        pasid: Pasid,
+        tables: &Tables<impl TableMemory>,
+    ) -> Self {
+        let view = tables.view();
+        let nowhere = Self { scalable: true, ..Self::BLOCKED };
+        let Some(context) = pasids(&view, tables.memory(), function) else { return nowhere };
+        if pasid > last_pasid(&context, function) {
+            return nowhere;
+        }
+        let Ok(space) = scalable::address_space(&view, tables.memory(), &context, pasid) else {
+            return nowhere;
+        };
+        let identity = || if function.bus_master() { Kind::Identity } else { Kind::Blocked };
+        Self { scalable: true, ..Self::of_space(&space, Some(pasid), identity) }
+    }
+
+    fn of_space(space: &AddressSpace, pasid: Option<Pasid>, identity: impl Fn() -> Kind) -> Self {
+        let &AddressSpace { domain, fault_processing_disabled, mapping, .. } = space;
         let kind = match mapping {
             Mapping::PassThrough => identity(),
             Mapping::SecondStage(table) if table.marks == Marks::Absent => Kind::Translated(table),
@@ -94,7 +127,7 @@ impl Regime {
             // The host would not mark the guest's entries, and its unit walks no two stages of the guest's.
             Mapping::SecondStage(_) | Mapping::Nested(..) => Kind::Unfollowed,
         };
-        Self { kind, domain, pasid, scalable, recorded: !fault_processing_disabled }
+        Self { kind, domain, pasid, scalable: false, recorded: !fault_processing_disabled }
     }
 
     /// Whether a PASID-cache invalidation names what was found, of every PASID or of one. Where nothing was
@@ -103,6 +136,36 @@ impl Regime {
         let Some(own) = self.pasid else { return self.scalable };
         self.domain == domain && pasid.is_none_or(|pasid| pasid == own)
     }
+}
+
+/// The PASIDs other than 0 that have an entry for `function`'s requests, and where a limit ended the search.
+pub(super) fn present_pasids(
+    function: &dyn AssignedFunction,
+    tables: &Tables<impl TableMemory>,
+) -> (Vec<Pasid>, Option<Pasid>) {
+    let view = tables.view();
+    let Some(context) = pasids(&view, tables.memory(), function) else { return (Vec::new(), None) };
+    let last = last_pasid(&context, function);
+    let found = scalable::present(&view, tables.memory(), &context, last, PASID_LIMIT);
+    (found.pasids.into_iter().filter(|pasid| *pasid != NO_PASID).collect(), found.cut_short)
+}
+
+/// What the tables say of `function`, if it may send requests with PASID.
+fn pasids(
+    view: &View,
+    memory: &impl TableMemory,
+    function: &dyn AssignedFunction,
+) -> Option<scalable::Context> {
+    if !view.translating || view.mode().ok()? != TableMode::Scalable || function.pasid_bits() == 0 {
+        return None;
+    }
+    scalable::context(view, memory, function.source_id()).ok().filter(|context| context.pasid_enabled)
+}
+
+/// The highest PASID that means anything.
+fn last_pasid(context: &scalable::Context, function: &dyn AssignedFunction) -> Pasid {
+    let bits = u32::from(function.pasid_bits()).min(PASID_BITS);
+    context.last_pasid.min(Pasid((1 << bits) - 1))
 }
 
 /// The address space of `source`'s requests without PASID, and the PASID that stands for it in scalable mode.

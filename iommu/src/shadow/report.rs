@@ -7,13 +7,15 @@ use tracing::{Level, debug, error, trace, warn};
 
 use super::extent::Extent;
 use crate::spec::fault::FaultReason;
-use crate::{Access, Iova, MapError, Permissions, SourceId};
+use crate::{Access, Iova, MapError, Pasid, Permissions, SourceId};
 
 /// A mapping the guest's tables ask for and the host cannot give: to be recorded as a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShadowFault {
     /// The function whose DMA to this address will be blocked.
     pub(crate) source: SourceId,
+    /// The address space that it asks for; none in requests without PASID.
+    pub(crate) pasid: Option<Pasid>,
     /// The first address concerned.
     pub(crate) iova: Iova,
     /// The kind of access that will be missed first.
@@ -75,6 +77,8 @@ enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hearer {
     pub(super) source: SourceId,
+    /// None for its requests without PASID.
+    pub(super) pasid: Option<Pasid>,
     /// Whether its tables are those of scalable mode; faults have other names there.
     pub(super) scalable: bool,
     /// Whether the guest wants to know of its faults.
@@ -187,6 +191,7 @@ impl Report {
         wanted.flat_map(|hearer| {
             self.faults.iter().map(|&(iova, access, lack)| ShadowFault {
                 source: hearer.source,
+                pasid: hearer.pasid,
                 iova,
                 access,
                 reason: lack.reason(access, hearer.scalable),
@@ -261,6 +266,9 @@ impl fmt::Display for Sources<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, hearer) in self.0.iter().enumerate() {
             write!(f, "{}{}", if index == 0 { "" } else { "," }, hearer.source)?;
+            if let Some(pasid) = hearer.pasid {
+                write!(f, " with PASID {:#x}", pasid.0)?;
+            }
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub struct Statistics {
     pub spaces: u64,
     /// Groups that are in them.
     pub seats: u64,
-    /// How often a group went into another address space.
+    /// How often a group, or its requests with some PASID, went into another address space.
     pub moves: u64,
     /// How often the host refused to give a group an address space, or to let it in.
     pub refused_moves: u64,

@@ -15,6 +15,7 @@ mod flushes;
 mod groups;
 mod limits;
 mod nested;
+mod pasids;
 mod peers;
 mod property;
 mod regime_property;

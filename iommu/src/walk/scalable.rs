@@ -137,6 +137,53 @@ pub(crate) fn address_space(
     })
 }
 
+/// What [`present`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Present {
+    /// In ascending order.
+    pub(crate) pasids: Vec<Pasid>,
+    /// From here on nothing was looked at.
+    pub(crate) cut_short: Option<Pasid>,
+}
+
+/// The PASIDs up to `last` whose entries are present, whether or not these make sense. No more than `limit` tables are
+/// read, and no more than `limit` PASIDs found.
+pub(crate) fn present(
+    view: &View,
+    memory: &impl TableMemory,
+    context: &Context,
+    last: Pasid,
+    limit: usize,
+) -> Present {
+    let mut pasids = Vec::new();
+    let mut tables = 0;
+    for table in 0..=last.0 >> pasid::TABLE_BITS {
+        let first = table << pasid::TABLE_BITS;
+        let index = u64::from(table) * pasid::DIRECTORY_ENTRY_SIZE;
+        let directory = memory.read_u64(GuestAddress(context.pasid_directory.0.wrapping_add(index)));
+        let Ok(directory) = directory.map(DirectoryEntry) else { continue };
+        if !directory.present() || directory.reserved(&view.capabilities) {
+            continue;
+        }
+        if tables == limit {
+            return Present { pasids, cut_short: Some(Pasid(first)) };
+        }
+        tables += 1;
+        for pasid in first..=last.0.min(first | ((1 << pasid::TABLE_BITS) - 1)) {
+            let address = directory.pasid_table().0 | (u64::from(pasid - first) * pasid::ENTRY_SIZE);
+            let entry = memory.read_u64(GuestAddress(address)).unwrap_or(0);
+            if entry & 1 == 0 {
+                continue;
+            }
+            if pasids.len() == limit {
+                return Present { pasids, cut_short: Some(Pasid(pasid)) };
+            }
+            pasids.push(Pasid(pasid));
+        }
+    }
+    Present { pasids, cut_short: None }
+}
+
 fn mapping(capabilities: &Capabilities, entry: PasidEntry) -> Result<Mapping, FaultReason> {
     if !entry.present() {
         return Err(FaultReason::PasidEntryNotPresent);

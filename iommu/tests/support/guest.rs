@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use iommu::{AssignedFunction, GuestAddress, Permissions, SourceId};
 use vm_memory::{Bytes, GuestMemoryMmap};
@@ -146,11 +146,20 @@ pub struct Table {
 pub struct Device {
     source: AtomicU16,
     bus_master: AtomicBool,
+    pasid_bits: AtomicU8,
 }
 
 impl Device {
     pub fn new(source: SourceId) -> Arc<Self> {
-        Arc::new(Self { source: AtomicU16::new(source.0), bus_master: AtomicBool::new(false) })
+        Arc::new(Self {
+            source: AtomicU16::new(source.0),
+            bus_master: AtomicBool::new(false),
+            pasid_bits: AtomicU8::new(0),
+        })
+    }
+
+    pub fn set_pasid_bits(&self, bits: u8) {
+        self.pasid_bits.store(bits, Ordering::SeqCst);
     }
 
     pub fn set_bus_master(&self, on: bool) {
@@ -169,5 +178,9 @@ impl AssignedFunction for Device {
 
     fn bus_master(&self) -> bool {
         self.bus_master.load(Ordering::SeqCst)
+    }
+
+    fn pasid_bits(&self) -> u8 {
+        self.pasid_bits.load(Ordering::SeqCst)
     }
 }

@@ -257,9 +257,12 @@ pub(super) const ALL: &[Mutant] = &[
         name: "space-entered-empty",
         why: "A group comes into its new address space before anything is mapped there: its DMA fails for a while.",
         file: "iommu/src/shadow/assignment.rs",
-        find: "            let key = spaces.make(iommu, self.identity.clone())?;",
-        replace: "            let key = spaces.make(iommu, self.identity.clone())?;
-            let _ = spaces.id(key).map(|id| group.enter(id));",
+        find: "        let host = Host { iommu, identity: &self.identity };
+        let key = operation.prepare(content, host, spaces, tables, report)?;",
+        replace: "        let host = Host { iommu, identity: &self.identity };
+        let early = spaces.make(iommu, self.identity.clone())?;
+        let _ = spaces.id(early).map(|id| group.enter(id));
+        let key = operation.prepare(content, host, spaces, tables, report)?;",
         killed_by: Test::unit(
             "iommu",
             "shadow::tests::groups::a_space_is_filled_before_it_is_entered_and_the_old_one_goes_after",

@@ -71,7 +71,7 @@ fn two_in_a_domain() -> (Scene, Hosted, [Single; 2], Table) {
 }
 
 fn denied(source: SourceId) -> ShadowFault {
-    ShadowFault { source, iova: Iova(0), access: Access::Read, reason: FaultReason::ReadDenied }
+    ShadowFault { source, pasid: None, iova: Iova(0), access: Access::Read, reason: FaultReason::ReadDenied }
 }
 
 #[test]

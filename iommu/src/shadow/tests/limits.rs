@@ -6,7 +6,7 @@ use crate::Access;
 use crate::spec::fault::FaultReason;
 
 fn fault(iova: u64, access: Access, reason: FaultReason) -> ShadowFault {
-    ShadowFault { source: SOURCE, iova: Iova(iova), access, reason }
+    ShadowFault { source: SOURCE, pasid: None, iova: Iova(iova), access, reason }
 }
 
 fn read_fault(iova: u64) -> ShadowFault {

@@ -12,40 +12,49 @@ const OTHER_TABLE: u64 = 0x9000;
 
 /// What the host is asked for, of first-stage tables and of moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     Nest(SpaceId, FirstStage),
     Release(SpaceId),
     Forget(SpaceId, Vec<Forget>),
     Enter(SpaceId),
     Block,
+    EnterPasid(Pasid, SpaceId),
+    LeavePasid(Pasid),
 }
 
 /// A host that nests. Its other spaces are those of the world.
 #[derive(Clone)]
-struct Nesting(Arc<Inner>);
+pub(super) struct Nesting(Arc<Inner>);
 
 struct Inner {
     world: Arc<dyn HostIommu>,
     asked: Mutex<Vec<Asked>>,
     refuses: Mutex<bool>,
+    refuses_pasids: Mutex<bool>,
 }
 
 impl Nesting {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let world = World::new(&RAM).iommu();
-        Self(Arc::new(Inner { world, asked: Mutex::default(), refuses: Mutex::default() }))
+        let (asked, refuses, refuses_pasids) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { world, asked, refuses, refuses_pasids }))
     }
 
     fn note(&self, asked: Asked) {
         lock(&self.0.asked).push(asked);
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *lock(&self.0.asked))
     }
 
-    fn refuse(&self, refuses: bool) {
+    pub(super) fn refuse(&self, refuses: bool) {
         *lock(&self.0.refuses) = refuses;
+    }
+
+    /// Refuses to let PASIDs into spaces.
+    pub(super) fn refuse_pasids(&self, refuses: bool) {
+        *lock(&self.0.refuses_pasids) = refuses;
     }
 
     fn refusal(&self) -> Result<(), MapError> {
@@ -79,6 +88,18 @@ impl HostGroup for Nesting {
     fn block(&self) {
         self.note(Asked::Block);
     }
+
+    fn enter_pasid(&self, pasid: Pasid, space: SpaceId) -> Result<(), MapError> {
+        if *lock(&self.0.refuses_pasids) {
+            return Err(host_error());
+        }
+        self.note(Asked::EnterPasid(pasid, space));
+        Ok(())
+    }
+
+    fn leave_pasid(&self, pasid: Pasid) {
+        self.note(Asked::LeavePasid(pasid));
+    }
 }
 
 struct Walk {
@@ -104,7 +125,7 @@ impl Drop for Walk {
     }
 }
 
-fn first_stage(table: u64) -> FirstStage {
+pub(super) fn first_stage(table: u64) -> FirstStage {
     FirstStage {
         table: GuestAddress(table),
         levels: 4,
@@ -114,15 +135,15 @@ fn first_stage(table: u64) -> FirstStage {
     }
 }
 
-fn id(table: u64) -> SpaceId {
+pub(super) fn id(table: u64) -> SpaceId {
     SpaceId(1000 + table as u32)
 }
 
-fn pages_of(pasid: Pasid, iova: u64) -> Invalidation {
+pub(super) fn pages_of(pasid: Pasid, iova: u64) -> Invalidation {
     Invalidation::PasidIotlbPages { domain: DOMAIN, pasid, iova: Iova(iova), address_mask: 0, hint: true }
 }
 
-fn page(iova: u64) -> Forget {
+pub(super) fn page(iova: u64) -> Forget {
     Forget::Pages { iova: Iova(iova), count: 1, leaves: true }
 }
 

@@ -201,7 +201,7 @@ fn behind_tables_that_are_not_followed_nothing_is_reached() {
         assert_eq!(nvme.host.mappings(), [extent(0x10_0000, 0x20_0000, PAGE, BOTH)]);
         scene.set_pasid_entry(unfollowed, DOMAIN.0);
         let reason = FaultReason::PasidEntryInvalid;
-        let fault = ShadowFault { source: SOURCE, iova: Iova(0), access: Access::Read, reason };
+        let fault = ShadowFault { source: SOURCE, pasid: None, iova: Iova(0), access: Access::Read, reason };
         assert_eq!(scene.announce(PASID_ENTRY), [fault], "the guest is told");
         assert_eq!(nvme.host.mappings(), []);
         for what in
