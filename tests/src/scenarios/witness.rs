@@ -2,8 +2,8 @@
 //! says that the guest's memory lies, are the tables that Linux shows for the function's IOMMU. The program's own
 //! audit, asked at the same moments, finds nothing either.
 
-use super::{NVME, SOAK_MINUTES, order};
-use crate::guest::Guest;
+use super::{NVME, SOAK_MINUTES, kexec, order};
+use crate::guest::{Backend, Guest};
 use crate::level1::Device;
 use crate::parts::Kernel;
 use crate::scenario::{Evidence, Scenario, Session, number_after};
@@ -62,12 +62,19 @@ pub(super) fn session() -> Session {
     session_of("witness", scenarios)
 }
 
-/// The same in other modes of the unit.
+/// The same in other modes of the unit, by the host's other interface, and after a second kernel has taken over.
 pub(super) fn modes() -> Session {
     let pass_through = guest("sha256sum /dev/nvme0n1\nlook quiet\n").cmdline("intel_iommu=on iommu=pt");
     let scenarios = vec![
         witnessed("second-stage", guest(WORK).profile("second-stage")),
         witnessed("pass-through", pass_through),
+        witnessed("type1", guest(WORK).backend(Backend::Type1)),
+        soak_of("type1-random", 10, |guest| guest.backend(Backend::Type1)),
+        after_kexec("crash", kexec::crash)
+            .tolerates("Kernel panic")
+            .tolerates("Call Trace")
+            .appears("Copied translation tables from previous kernel for dmar0"),
+        after_kexec("orderly", kexec::orderly),
     ];
     session_of("witness_modes", scenarios).nightly()
 }
@@ -80,11 +87,22 @@ pub(super) fn soaks() -> Session {
 
 /// Thousands of mappings while L1 has hardly any memory left.
 pub(super) fn pressure() -> Session {
-    let scenario = soak("scarce", 20)
-        .before("agent hog --leave 24 >/dev/null 2>&1 &\necho $! >/run/hog")
-        .after("kill $(cat /run/hog) && echo '@@ the hog was there until the end'")
-        .level1_appears("@@ the hog was there until the end");
-    session_of("pressure", vec![scenario]).memory(2048).nightly()
+    let scarce = |scenario: Scenario| {
+        scenario
+            .before("agent hog --leave 24 >/run/least 2>&1 &\necho $! >/run/hog")
+            .after(
+                "kill $(cat /run/hog) && echo '@@ the hog was there until the end'\n\
+                 echo \"@@ figure memory: $(tail -n 1 /run/least) MiB were left at the least\"",
+            )
+            .level1_appears("@@ the hog was there until the end")
+            .check(memory_was_scarce)
+    };
+    let scenarios = vec![
+        scarce(soak("scarce", 20)),
+        // What is locked comes and goes with each mapping here.
+        scarce(soak_of("scarce-type1", 20, |guest| guest.backend(Backend::Type1))),
+    ];
+    session_of("pressure", scenarios).memory(2048).nightly()
 }
 
 fn session_of(name: &'static str, scenarios: Vec<Scenario>) -> Session {
@@ -95,14 +113,20 @@ fn session_of(name: &'static str, scenarios: Vec<Scenario>) -> Session {
 
 /// Maps and unmaps at random for so many seconds, also while the drive is sent where nothing is mapped any more.
 fn soak(name: &'static str, seconds: u64) -> Scenario {
+    soak_of(name, seconds, |guest| guest)
+}
+
+/// The same by a guest that is changed before.
+fn soak_of(name: &'static str, seconds: u64, change: fn(Guest) -> Guest) -> Scenario {
     let script = format!(
         "bind_vfio 0000:01:00.0\nlook before\n\
          agent nvme-soak --seconds {seconds} --stray 0000:01:00.0\nlook quiet\n"
     );
-    witnessed(name, guest(&script).cpus(2))
+    witnessed(name, change(guest(&script).cpus(2)))
         .appears("@@ soak: every read came, and nothing else")
         .tolerates("DRHD: handling fault")
         .check(what_was_locked_is_given_back)
+        .check(nothing_stays_mapped)
         .within(seconds + seconds / 10 + 75)
 }
 
@@ -118,12 +142,25 @@ fn two_drives(name: &'static str, option: &str) -> Scenario {
         .appears("@@ 0000:02:00.0 as a whole: {nvme-port.sha256}")
 }
 
+/// A drive that is read under one kernel and under the next, looked at all the time.
+fn after_kexec(name: &'static str, guest: fn(&str, &str) -> Guest) -> Scenario {
+    let read = "agent reads /dev/nvme0n1 500 4096\n";
+    let first = format!("{LIBRARY}{read}look first\n");
+    let second = format!("{LIBRARY}look second\n{read}sha256sum /dev/nvme0n1\nlook quiet\n");
+    witnessed(name, looked_at(guest(&first, &second)))
+        .appears("@@ witness: first: * pages, 0 differences*")
+        .appears("@@ witness: second: * pages, 0 differences*")
+        .appears("{nvme.sha256}")
+        .within(150)
+}
+
 /// A guest with the first drive that is looked at.
 fn guest(script: &str) -> Guest {
-    Guest::new(format!("{LIBRARY}{script}"))
-        .assign(NVME)
-        .option(CONTROL)
-        .under(&format!("{LOOKING} {FIRST_DRIVE} --"))
+    looked_at(Guest::new(format!("{LIBRARY}{script}")).assign(NVME))
+}
+
+fn looked_at(guest: Guest) -> Guest {
+    guest.option(CONTROL).under(&format!("{LOOKING} {FIRST_DRIVE} --"))
 }
 
 fn witnessed(name: &'static str, guest: Guest) -> Scenario {
@@ -132,6 +169,18 @@ fn witnessed(name: &'static str, guest: Guest) -> Scenario {
         .appears("@@ witness: quiet: audit, 0 differences*")
         .appears("@@ witness: the host's tables were the guest's")
         .within(90)
+}
+
+/// Memory really was short, however much there was before.
+fn memory_was_scarce(evidence: &Evidence) -> Result<(), String> {
+    let least = number_after(&evidence.level1, "@@ figure memory:")?;
+    if least <= 24.0 { Ok(()) } else { Err(format!("{least} MiB were left all the time")) }
+}
+
+/// The drive reaches nothing when all is unmapped.
+fn nothing_stays_mapped(evidence: &Evidence) -> Result<(), String> {
+    let pages = number_after(&evidence.guest, &format!("@@ witness: quiet: {NVME}:"))?;
+    if pages == 0.0 { Ok(()) } else { Err(format!("{pages} pages are still mapped")) }
 }
 
 /// Of the VMM's memory as much is locked when all is unmapped as before anything was mapped.

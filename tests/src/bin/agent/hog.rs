@@ -1,4 +1,5 @@
-//! Takes memory until little is left, and keeps it so: gives back when others need more, and takes what they free.
+//! Takes memory until little is left, and keeps it so: gives back when others need more, and takes what they free. Each
+//! time that less is left than ever before, a line says how many MiB.
 
 use std::time::Duration;
 
@@ -22,8 +23,13 @@ impl Hog {
         std::fs::write("/proc/self/oom_score_adj", "1000").context("cannot be the one to be killed")?;
         let leave = self.leave << 20;
         let mut taken: Vec<Memory> = Vec::new();
+        let mut least = usize::MAX;
         loop {
             let available = available()?;
+            if available >> 20 < least {
+                least = available >> 20;
+                println!("{least}");
+            }
             if available > leave + PIECE {
                 // Locked, so that there is no getting it back.
                 taken.push(Memory::new(PIECE / PAGE)?);

@@ -64,6 +64,8 @@ fn pages(text: &str, is_memory: impl Fn(u64) -> bool) -> anyhow::Result<Pages> {
 
 /// How many pages drivers have pinned and not given back, of all L1's memory.
 pub(super) fn pinned() -> anyhow::Result<i64> {
+    // Each processor keeps its last changes to itself for a while.
+    fs::write("/proc/sys/vm/stat_refresh", "1").context("L1 does not add its counts up")?;
     let text = fs::read_to_string("/proc/vmstat")?;
     let value = |name: &str| -> anyhow::Result<i64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
