@@ -47,6 +47,7 @@ pub(super) fn session() -> Session {
         two_drives(),
         passed_in(),
         super::peers::nvme_into_nvme("peer-to-peer"),
+        super::peers::without_unit("peer-to-peer-without-unit"),
     ];
     let all = scenarios.into_iter().chain(refusals()).collect();
     Session::new("iommufd", "assigned devices by iommufd: one copy of guest memory, and no privilege", all)

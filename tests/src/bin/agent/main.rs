@@ -19,6 +19,7 @@ mod reads;
 mod script;
 mod soak;
 mod sva;
+mod sysfs;
 mod vfio;
 mod watch;
 mod witness;

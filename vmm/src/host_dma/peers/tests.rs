@@ -73,3 +73,19 @@ fn others_reach_a_bar_until_the_guest_does_not_see_it_any_more() {
     assert_eq!(mapped.lock().unwrap().keys().copied().collect::<Vec<_>>(), [0]);
     assert_eq!(Arc::strong_count(&bar), 1, "nobody holds on to it");
 }
+
+#[test]
+fn without_a_unit_all_reach_a_bar_at_its_own_address_until_then() {
+    let ram = Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), RAM as usize)]).unwrap());
+    let targets = Arc::new(Targets::new(ram));
+    let mapped = Mapped::default();
+    let space = Arc::new(FakeMapper { targets: targets.clone(), mapped: mapped.clone() });
+    let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC).unwrap());
+    ftruncate(&file, LENGTH).unwrap();
+    let bar = Arc::new(Mapping::new(&file, 0, LENGTH).unwrap());
+    let peers = Peers::new(Finder::Program(targets), Mapper::Space(space));
+    let reachable = peers.show(BAR, &bar).unwrap();
+    assert_eq!(mapped.lock().unwrap().get(&BAR), Some(&(LENGTH, bar.address() as u64)));
+    drop(reachable);
+    assert!(mapped.lock().unwrap().is_empty());
+}

@@ -1,9 +1,11 @@
-//! A driver for an NVMe drive through VFIO, as small as can be: one command at a time.
+//! A driver for an NVMe drive through VFIO, or with no one between, as small as can be: one command at a time.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 
+use crate::memory::Registers;
+use crate::sysfs;
 use crate::vfio::{Container, Function, Memory, PAGE};
 
 const CONFIGURATION: usize = 0x14;
@@ -12,6 +14,8 @@ const ADMIN_QUEUE_SIZES: usize = 0x24;
 const ADMIN_SUBMISSION: usize = 0x28;
 const ADMIN_COMPLETION: usize = 0x30;
 const DOORBELLS: usize = 0x1000;
+/// Bytes of registers that matter: with the doorbells of two pairs of queues.
+const REGISTERS: usize = 0x2000;
 /// Entries of every queue.
 const ENTRIES: u16 = 16;
 /// Bytes in a block, of all drives in the rig.
@@ -19,10 +23,40 @@ pub(crate) const BLOCK: usize = 512;
 
 /// A drive with one pair of queues besides the admin queues.
 pub(crate) struct Drive {
-    function: Function,
+    function: Access,
     queues: Memory,
     admin: std::cell::Cell<u16>,
     io: std::cell::Cell<u16>,
+}
+
+/// How its registers are reached.
+enum Access {
+    /// As VFIO's.
+    Function(Function),
+    /// As sysfs shows them.
+    Registers(Registers),
+}
+
+impl Access {
+    fn read(&self, offset: usize) -> u32 {
+        match self {
+            Self::Function(function) => function.read(offset),
+            Self::Registers(registers) => registers.read(offset),
+        }
+    }
+
+    fn write(&self, offset: usize, value: u32) {
+        match self {
+            Self::Function(function) => function.write(offset, value),
+            Self::Registers(registers) => registers.write(offset, value),
+        }
+    }
+
+    /// Writes a 64-bit register as two halves, the lower first.
+    fn write_wide(&self, offset: usize, value: u64) {
+        self.write(offset, value as u32);
+        self.write(offset + 4, (value >> 32) as u32);
+    }
 }
 
 /// Pages of `queues`.
@@ -35,26 +69,43 @@ impl Drive {
         let function = Function::open_in(container, address)?;
         let queues = Memory::new(4)?;
         function.map(at, &queues, 0, queues.len())?;
+        let places = [0, 1, 2, 3].map(|page| at + page * PAGE as u64);
+        Self::begin(Access::Function(function), queues, places)
+    }
+
+    /// Starts the drive at `address`, which no driver has. It finds its queues where they are: nothing translates.
+    pub(crate) fn start_untranslated(address: &str) -> anyhow::Result<Self> {
+        sysfs::command(address, sysfs::MEMORY_AND_MASTER)?;
+        let registers = Registers::of_file(&sysfs::bar(address, 0)?, 0, REGISTERS)?;
+        let queues = Memory::new(4)?;
+        let mut places = [0; 4];
+        for (page, place) in places.iter_mut().enumerate() {
+            *place = queues.physical(page * PAGE)?;
+        }
+        Self::begin(Access::Registers(registers), queues, places)
+    }
+
+    /// The pages of `queues` are at `places` for it.
+    fn begin(function: Access, queues: Memory, places: [u64; 4]) -> anyhow::Result<Self> {
         let drive = Self { function, queues, admin: 0.into(), io: 0.into() };
         drive.function.write(CONFIGURATION, 0);
         drive.wait_until_ready(false)?;
         drive.function.write(ADMIN_QUEUE_SIZES, u32::from(ENTRIES - 1) << 16 | u32::from(ENTRIES - 1));
-        drive.function.write_wide(ADMIN_SUBMISSION, at);
-        drive.function.write_wide(ADMIN_COMPLETION, at + PAGE as u64);
+        drive.function.write_wide(ADMIN_SUBMISSION, places[ADMIN]);
+        drive.function.write_wide(ADMIN_COMPLETION, places[ADMIN + 1]);
         // Entries of 64 and 16 bytes, pages of 4 KiB, enabled.
         drive.function.write(CONFIGURATION, 4 << 20 | 6 << 16 | 1);
         drive.wait_until_ready(true)?;
         let size = u32::from(ENTRIES - 1) << 16 | 1;
-        let io = at + (IO * PAGE) as u64;
         // Create I/O Completion Queue, without interrupts; Create I/O Submission Queue for it.
         let status = drive.command(
             ADMIN,
-            &Command { opcode: 0x05, page: io + PAGE as u64, words: [size, 1, 0], ..Command::default() },
+            &Command { opcode: 0x05, page: places[IO + 1], words: [size, 1, 0], ..Command::default() },
         )?;
         ensure!(status == 0, "the drive makes no completion queue: {status:#x}");
         let status = drive.command(
             ADMIN,
-            &Command { opcode: 0x01, page: io, words: [size, 1 << 16 | 1, 0], ..Command::default() },
+            &Command { opcode: 0x01, page: places[IO], words: [size, 1 << 16 | 1, 0], ..Command::default() },
         )?;
         ensure!(status == 0, "the drive makes no submission queue: {status:#x}");
         Ok(drive)
