@@ -16,6 +16,7 @@ use iommu::{Audit, Extent, Statistics};
 use pci::RootComplex;
 use serde_json::{Value, json};
 
+use mailbox::Step;
 pub(super) use mailbox::{Mailbox, Port};
 use slot::Occupant;
 pub(super) use slot::{HotSlot, Plan};
@@ -217,14 +218,15 @@ impl HotPlug {
         for (number, news) in self.mailbox.take() {
             let Ok(index) = self.slot(number) else { continue };
             let Some(occupant) = &self.slots[index].occupant else { continue };
-            let name = occupant.name.clone();
-            if news.failed || !occupant.function.is_present() {
-                eprintln!("\rportcullis: {name} is gone or has failed, so the guest loses it");
-                self.take_out(index, ops);
-            } else if news.released && self.is_released(index) {
-                self.take_out(index, ops);
-            } else if news.requested {
-                self.return_to_host(index, &name, ops);
+            let (name, present) = (occupant.name.clone(), occupant.function.is_present());
+            match news.step(present, self.is_released(index)) {
+                Step::Lose => {
+                    eprintln!("\rportcullis: {name} is gone or has failed, so the guest loses it");
+                    self.take_out(index, ops);
+                }
+                Step::GiveBack => self.take_out(index, ops),
+                Step::Ask => self.return_to_host(index, &name, ops),
+                Step::Wait => {}
             }
         }
     }

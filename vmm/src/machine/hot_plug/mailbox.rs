@@ -21,6 +21,35 @@ pub(super) struct News {
     pub(super) failed: bool,
 }
 
+/// What follows from news of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The guest loses what is in it, at once and unasked.
+    Lose,
+    /// What is in it goes back to the host.
+    GiveBack,
+    /// The guest is asked to let go of what is in it.
+    Ask,
+    /// Nothing.
+    Wait,
+}
+
+impl News {
+    /// What follows, of a function that is still there or not, and that the guest has let go of or not.
+    pub(super) fn step(self, present: bool, released: bool) -> Step {
+        if self.failed || !present {
+            Step::Lose
+        } else if self.released && released {
+            Step::GiveBack
+        } else if self.requested {
+            Step::Ask
+        } else {
+            // The guest has thought better of it meanwhile.
+            Step::Wait
+        }
+    }
+}
+
 /// A place for the news of each slot: however often a guest says the same, there is no more to keep.
 pub(in crate::machine) struct Mailbox {
     news: Mutex<BTreeMap<u16, News>>,

@@ -28,3 +28,27 @@ fn what_was_said_of_one_function_is_not_heard_of_the_next() {
     mailbox.host(8, HostEvent::Requested);
     assert_eq!(mailbox.take(), [(8, News { requested: true, ..News::default() })]);
 }
+
+#[test]
+fn a_function_that_fails_or_is_gone_is_lost_whatever_else_is_said() {
+    let mailbox = Mailbox::new().unwrap();
+    mailbox.open(8);
+    mailbox.host(8, HostEvent::Requested);
+    mailbox.host(8, HostEvent::Failed);
+    let [(8, news)] = mailbox.take()[..] else { panic!("there is news of one slot") };
+    for released in [false, true] {
+        assert_eq!(news.step(true, released), Step::Lose);
+        assert_eq!(News { requested: true, ..News::default() }.step(false, released), Step::Lose);
+    }
+}
+
+#[test]
+fn what_the_guest_still_wants_is_not_taken_without_asking() {
+    let (mut said, mut wanted) = (News::default(), News::default());
+    said.released = true;
+    wanted.requested = true;
+    assert_eq!(said.step(true, true), Step::GiveBack);
+    assert_eq!(said.step(true, false), Step::Wait);
+    assert_eq!(wanted.step(true, false), Step::Ask);
+    assert_eq!(News { released: true, ..wanted }.step(true, false), Step::Ask);
+}
