@@ -21,6 +21,9 @@ pub enum Device {
     NvmeOneVector,
     /// A fourth NVMe drive, on the root bus, with a megabyte of memory of its own (CMB) in BAR 2.
     NvmeWithMemory,
+    /// An NVMe drive behind a root port, in a group of its own, with virtual functions (SR-IOV) that have queues and
+    /// interrupts once L1 has given them some. The namespace is everybody's.
+    NvmeVirtual,
     /// An Ethernet adapter (igb) behind a root port.
     Igb,
     /// `edu` and `e1000` behind one conventional bridge: a group of two.
@@ -53,12 +56,13 @@ impl Disk {
 
 impl Device {
     /// Every device there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Nvme,
         Self::NvmeBehindPort,
         Self::NvmeBehindSecondPort,
         Self::NvmeOneVector,
         Self::NvmeWithMemory,
+        Self::NvmeVirtual,
         Self::Igb,
         Self::Pair,
         Self::E1000e,
@@ -74,6 +78,7 @@ impl Device {
             Self::NvmeBehindSecondPort => "nvme-second-port",
             Self::NvmeOneVector => "nvme-one-vector",
             Self::NvmeWithMemory => "nvme-memory",
+            Self::NvmeVirtual => "nvme-virtual",
             Self::Igb => "igb",
             Self::Pair => "pair",
             Self::E1000e => "e1000e",
@@ -95,6 +100,7 @@ impl Device {
             Self::NvmeBehindSecondPort => 0x13,
             Self::NvmeOneVector => 0x07,
             Self::NvmeWithMemory => 0x09,
+            Self::NvmeVirtual => 0x15,
             Self::Igb => 0x11,
             Self::Pair => 0x12,
             Self::E1000e => 0x06,
@@ -132,6 +138,15 @@ impl Device {
             Self::NvmeWithMemory => (vec![nvme(index, &format!("addr={slot:#x},cmb_size_mb=1"))], true),
             Self::NvmeBehindPort | Self::NvmeBehindSecondPort => {
                 (vec![port, nvme(index, &format!("bus=port{index}"))], true)
+            }
+            Self::NvmeVirtual => {
+                let subsystem = format!("nvme-subsys,id=subsystem{index}");
+                let functions =
+                    "sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=4,max_ioqpairs=6,msix_qsize=8";
+                let controller = format!("nvme,id=controller{index},serial=rig{index},bus=port{index}");
+                let namespace = format!("nvme-ns,drive=drive{index},nsid=1,bus=controller{index}");
+                let controller = format!("{controller},subsys=subsystem{index},{functions}");
+                (vec![subsystem, port, controller, namespace], true)
             }
             Self::Igb => (vec![port, format!("igb,bus=port{index},netdev=wire{index}")], false),
             Self::Pair => {

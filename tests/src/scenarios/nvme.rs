@@ -5,6 +5,8 @@ use crate::guest::Guest;
 use crate::level1::Device;
 use crate::scenario::{Evidence, Scenario, Session, number_after, warnings};
 
+const DEVICES: [Device; 3] = [Device::Nvme, Device::NvmeOneVector, Device::NvmeVirtual];
+
 /// Reads the whole drive, shows its interrupts, and writes a pattern that the host finds on the image afterwards.
 const READ_AND_WRITE: &str = "\
 sha256sum /dev/nvme0n1
@@ -62,9 +64,11 @@ pub(super) fn session() -> Session {
         interrupts_count(),
         given_back(),
         reboot(),
+        function_reset(),
+        virtual_function(),
     ];
     Session::new("nvme", "a stock guest reads and writes an assigned NVMe in every mode", scenarios)
-        .devices(&[Device::Nvme, Device::NvmeOneVector])
+        .devices(&DEVICES)
 }
 
 /// The host's mappings follow a PASID entry, with a second-stage table or passing through.
@@ -175,6 +179,84 @@ sleep 20";
         .appears("{nvme.sha256}")
         .after(READ_IN_LEVEL1)
         .level1_appears("@@ given back: {nvme.sha256}")
+}
+
+/// Function-level resets: one by the guest's kernel in the middle of the drive's work, and one that the guest writes into
+/// the register itself, which leaves registers as they are after power-on. The drive works again each time.
+fn function_reset() -> Scenario {
+    let script = "\
+device=/sys/bus/pci/devices/$(basename /sys/bus/pci/drivers/nvme/0000:*)
+registers() { echo \"@@ $1: command$(od -An -tx2 -j4 -N2 $device/config) BAR$(od -An -tx4 -j16 -N8 $device/config)\"; }
+drive_comes() { for try in $(seq 100); do [ -b /dev/nvme0n1 ] && return; sleep 0.1; done; }
+sha256sum /dev/nvme0n1
+( while [ -e /tmp ]; do dd if=/dev/nvme0n1 of=/dev/null bs=64k iflag=direct; done ) >/dev/null 2>&1 &
+work=$!
+sleep 0.3
+echo flr >$device/reset_method && echo 1 >$device/reset && echo \"@@ reset by $(cat $device/reset_method)\"
+sleep 0.3
+kill $work; wait
+echo 3 >/proc/sys/vm/drop_caches
+echo \"@@ in use $(sha256sum /dev/nvme0n1)\"
+
+echo ${device##*/} >$device/driver/unbind
+printf '\\006' | dd of=$device/config bs=1 seek=4 2>/dev/null
+registers before
+# Where the capability for PCI Express is, the high byte of its control register is at 9.
+at=$(( 0x$(od -An -tx1 -j52 -N1 $device/config | tr -d ' ') ))
+while [ $(od -An -tu1 -j$at -N1 $device/config) != 16 ]; do
+    at=$(od -An -tu1 -j$((at + 1)) -N1 $device/config)
+done
+printf '\\200' | dd of=$device/config bs=1 seek=$((at + 9)) 2>/dev/null
+sleep 0.2
+registers after
+echo 1 >$device/remove
+echo 1 >/sys/bus/pci/rescan
+drive_comes
+registers again
+echo \"@@ found anew $(sha256sum /dev/nvme0n1)\"
+";
+    Scenario::new("function-reset", Guest::new(script).assign(NVME))
+        .appears("@@ reset by flr")
+        .appears("@@ in use {nvme.sha256}*")
+        .appears("@@ before: command 0006 BAR *")
+        .never("@@ before: command * BAR 00000004 00000000")
+        .appears("@@ after: command 0000 BAR 00000004 00000000")
+        .appears("@@ again: command 0*06 BAR *")
+        .appears("@@ found anew {nvme.sha256}*")
+}
+
+/// A virtual function that L1 has given queues and interrupts of its own, while L1 has the physical one.
+fn virtual_function() -> Scenario {
+    let physical = Device::NvmeVirtual.address(&DEVICES);
+    let function = physical.replace(":00.0", ":00.1");
+    // Virtualization Management: the controller, what kind of resource (queues or interrupts), what to do, how many.
+    let before = format!(
+        "P=/sys/bus/pci/devices/{physical}
+controller=$(ls $P/nvme)
+manage() {{ agent nvme-admin /dev/$controller 28 $(( $1 << 16 | $2 << 8 | $3 )) $4; }}
+# What can be given away is no longer the physical function's from its next reset on.
+manage 0 0 1 0; manage 0 1 1 0
+echo 1 >/sys/class/nvme/$controller/reset_controller
+echo 0 >$P/sriov_drivers_autoprobe
+echo 1 >$P/sriov_numvfs
+manage 1 0 8 2; manage 1 1 8 2
+manage 1 0 9 0"
+    );
+    let after = format!("echo 0 >/sys/bus/pci/devices/{physical}/sriov_numvfs");
+    let script = "\
+sha256sum /dev/nvme0n1
+grep nvme0q /proc/interrupts
+device=/sys/bus/pci/devices/$(basename /sys/bus/pci/drivers/nvme/0000:*)
+echo flr >$device/reset_method && echo 1 >$device/reset
+echo 3 >/proc/sys/vm/drop_caches
+echo \"@@ after a reset $(sha256sum /dev/nvme0n1)\"
+";
+    Scenario::new("virtual-function", Guest::new(script).assign(&function))
+        .before(&before)
+        .after(&after)
+        .appears("{nvme-virtual.sha256}")
+        .appears("IR-PCI-MSIX-*nvme0q1")
+        .appears("@@ after a reset {nvme-virtual.sha256}*")
 }
 
 fn pattern_is_on_the_image(evidence: &Evidence) -> Result<(), String> {

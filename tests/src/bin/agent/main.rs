@@ -2,6 +2,7 @@
 //!
 //! Its output is for the rig: lines that begin with "@@".
 
+mod admin;
 mod calls;
 mod control;
 mod count;
@@ -64,6 +65,8 @@ enum Command {
     Kexec(kexec::Kexec),
     /// Leave hardly any memory to others, until it is killed.
     Hog(hog::Hog),
+    /// Give an NVMe controller an admin command without data.
+    NvmeAdmin(admin::Admin),
     /// Read NVMe drives from user space, from the first block to the last.
     NvmeRead(nvme::Read),
     /// Map and unmap at random what an NVMe drive can reach, while it reads on.
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Witness(witness) => witness.run(),
         Command::Kexec(kexec) => kexec.run(),
         Command::Hog(hog) => hog.run(),
+        Command::NvmeAdmin(admin) => admin.run(),
         Command::NvmeRead(read) => read.run(),
         Command::NvmeSoak(soak) => soak.run(),
         Command::NvmeStray(stray) => stray.run(),

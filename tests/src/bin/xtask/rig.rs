@@ -53,7 +53,7 @@ pub(crate) struct Machine {
     /// Its kernel.
     #[arg(long, value_enum, default_value_t = KernelName::Debian)]
     kernel: KernelName,
-    /// Its devices, separated by commas: nvme, nvme-port, igb, pair, e1000e, switch, peer.
+    /// Its devices, separated by commas: nvme, nvme-port, nvme-virtual, igb, pair, e1000e, switch, peer.
     #[arg(long, value_delimiter = ',', value_parser = device, default_value = "nvme")]
     device: Vec<Device>,
     /// A file or folder to lie in /add.
