@@ -1,7 +1,19 @@
 //! What cannot work is refused before anything is half done: one sentence, what to do, exit status 2.
 
 use super::NVME;
+use crate::guest::{Backend, Guest};
 use crate::scenario::{Scenario, Session};
+
+/// Runs the VMM, and asks it for a function more.
+const ASKING: &str = "\
+cat >/run/asking <<'END'
+\"$@\" &
+agent control /run/control '{\"command\": \"add\", \"vfio\": \"0000:77:00.0\"}' --until error
+wait $!
+END
+";
+/// How many mappings type1 makes for a container that is opened from now on.
+const MAPPINGS: &str = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit";
 
 pub(super) fn session() -> Session {
     let run = "portcullis run --kernel /guest/kernel --cmdline console=ttyS0";
@@ -41,7 +53,34 @@ pub(super) fn session() -> Session {
             ),
         )
         .appears("ulimit -l"),
+        refused("slots-first-stage", format!("{run} --hotplug 1 --iommu-profile first-stage"))
+            .appears("*a guest never announces what it maps there*"),
+        while_running(),
     ];
     Session::new("refusals", "what cannot work is refused in one sentence, with what to do", scenarios)
         .devices(&[crate::level1::Device::Nvme, crate::level1::Device::Pair])
+}
+
+/// What a guest cannot have is said while it runs, and it runs on: two functions that the host cannot tell apart in two
+/// domains, more mappings than the host makes, a function more without a slot for it.
+fn while_running() -> Scenario {
+    // Functions matter once they may send.
+    let send = "for bdf in 0000:00:05.0 0000:00:06.0; do\n\
+                printf '\\007' | dd of=/sys/bus/pci/devices/$bdf/config bs=1 seek=4 conv=notrunc 2>/dev/null\n\
+                done";
+    let guest = Guest::new(send)
+        .cmdline("intel_iommu=on iommu.strict=1 nvme_core.admin_timeout=2")
+        .backend(Backend::Type1)
+        .assign(NVME)
+        .assign("0000:01:01.0,addr=05.0")
+        .assign("0000:01:02.0,addr=06.0")
+        .option("--control /run/control")
+        .under("sh /run/asking");
+    Scenario::new("while-running", guest)
+        .before(&format!("{ASKING}echo 8 >{MAPPINGS}"))
+        .after(&format!("echo 65535 >{MAPPINGS}"))
+        .appears("*the host cannot tell them apart*have the guest put them in one domain*")
+        .appears("*takes no more mappings*--host-dma iommufd*")
+        .appears("*No slot is empty*start with --hotplug N*")
+        .tolerates("DRHD: handling fault")
 }
