@@ -58,6 +58,7 @@ pub fn all() -> Vec<Session> {
         nested::session(),
         iommufd::session(),
         hotplug::session(),
+        hotplug::over_iommufd(),
         network::session(),
     ]
 }

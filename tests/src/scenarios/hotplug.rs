@@ -3,7 +3,8 @@
 //! L1 asks the VMM through its control socket, and goes on when the guest says on its console that it has come so
 //! far; the guest goes on when its kernel shows or loses the drive.
 
-use crate::guest::Guest;
+use crate::guest::{Backend, Guest};
+use crate::parts::Kernel;
 use crate::scenario::{Scenario, Session};
 
 /// What L1's part is written with.
@@ -60,8 +61,8 @@ dmesg -n 6
 ";
 
 /// A guest with two empty slots, numbers 8 and 9, that runs `script` while L1 runs `level1`.
-fn scenario(name: &'static str, script: &str, level1: &str) -> Scenario {
-    with(name, |guest| guest.option("--hotplug 2"), script, level1)
+fn scenario(name: &'static str, backend: Backend, script: &str, level1: &str) -> Scenario {
+    with(name, |guest| guest.backend(backend).option("--hotplug 2"), script, level1)
 }
 
 /// A guest with other slots.
@@ -79,7 +80,7 @@ fn with(name: &'static str, slots: impl FnOnce(Guest) -> Guest, script: &str, le
 }
 
 /// A drive comes, leaves in the middle of its work when the guest has agreed, and comes again elsewhere.
-fn orderly() -> Scenario {
+fn orderly(backend: Backend) -> Scenario {
     let script = "\
 echo '@@ empty'
 read_all first
@@ -113,7 +114,7 @@ ask '{\"command\": \"list\"}'
 ask '{\"command\": \"statistics\"}' --until '\"answer\":[]'
 read_here
 ";
-    scenario("orderly", script, level1)
+    scenario("orderly", backend, script, level1)
         .appears("@@ first reads {nvme.sha256}*")
         .appears("@@ second reads {nvme.sha256}*")
         .appears("@@ L1 reads {nvme.sha256}*")
@@ -121,7 +122,7 @@ read_here
 }
 
 /// A drive is pulled out under load: by force, and because the host takes it back.
-fn surprise() -> Scenario {
+fn surprise(backend: Backend) -> Scenario {
     let script = "\
 echo '@@ empty'
 read_all first
@@ -153,7 +154,7 @@ bind_vfio $D
 ask '{\"command\": \"add\", \"vfio\": \"0000:00:05.0\"}'
 guest done
 ";
-    scenario("surprise", script, level1)
+    scenario("surprise", backend, script, level1)
         .appears("@@ first reads {nvme.sha256}*")
         .appears("@@ second reads {nvme.sha256}*")
         .appears("@@ third reads {nvme.sha256}*")
@@ -163,7 +164,7 @@ guest done
 }
 
 /// A drive that the guest has had from the start is taken back by the host, in the middle of its work, and given again.
-fn resident() -> Scenario {
+fn resident(backend: Backend) -> Scenario {
     let script = "\
 read_all first
 load first
@@ -180,15 +181,34 @@ guest gone
 ask '{\"command\": \"add\", \"vfio\": \"0000:00:05.0\", \"slot\": 8}'
 guest done
 ";
-    with("resident", |guest| guest.option("--hotplug 0").assign("0000:00:05.0"), script, level1)
-        .appears("@@ first reads {nvme.sha256}*")
-        .appears("@@ second reads {nvme.sha256}*")
-        .appears("@@ L1 reads {nvme.sha256}*")
-        .appears("*the host wants 0000:00:05.0 back, so the guest is asked to let go of it")
-        .appears("*pciehp*Button press: will power off*")
+    with(
+        "resident",
+        |guest| guest.backend(backend).option("--hotplug 0").assign("0000:00:05.0"),
+        script,
+        level1,
+    )
+    .appears("@@ first reads {nvme.sha256}*")
+    .appears("@@ second reads {nvme.sha256}*")
+    .appears("@@ L1 reads {nvme.sha256}*")
+    .appears("*the host wants 0000:00:05.0 back, so the guest is asked to let go of it")
+    .appears("*pciehp*Button press: will power off*")
+}
+
+fn all(backend: Backend) -> Vec<Scenario> {
+    vec![orderly(backend), surprise(backend), resident(backend)]
 }
 
 pub(super) fn session() -> Session {
-    let scenarios = vec![orderly(), surprise(), resident()];
-    Session::new("hotplug", "drives come to a stock guest and leave it under load", scenarios).nightly()
+    Session::new("hotplug", "drives come to a stock guest and leave it under load", all(Backend::Type1))
+        .nightly()
+}
+
+pub(super) fn over_iommufd() -> Session {
+    Session::new(
+        "hotplug_iommufd",
+        "drives come and leave where iommufd maps for them",
+        all(Backend::Iommufd),
+    )
+    .kernel(Kernel::Iommufd)
+    .nightly()
 }
