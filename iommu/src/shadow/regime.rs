@@ -80,12 +80,9 @@ impl Regime {
         Self { kind: Kind::Blocked, domain: DomainId(0), pasid: None, scalable: false, recorded: true };
 
     /// What is to become of `function`'s requests, as things stand.
-    ///
-    /// Addresses that nothing translates are of use only while the function may send any: without its Bus
-    /// Master bit it is blocked, so that not all of guest memory is pinned for a device nobody drives.
     pub(super) fn of(function: &dyn AssignedFunction, tables: &Tables<impl TableMemory>) -> Self {
         let view = tables.view();
-        let identity = || if function.bus_master() { Kind::Identity } else { Kind::Blocked };
+        let identity = || untranslated(function);
         if !view.translating {
             return Self { kind: identity(), ..Self::BLOCKED };
         }
@@ -114,7 +111,7 @@ impl Regime {
         let Ok(space) = scalable::address_space(&view, tables.memory(), &context, pasid) else {
             return nowhere;
         };
-        let identity = || if function.bus_master() { Kind::Identity } else { Kind::Blocked };
+        let identity = || untranslated(function);
         Self { scalable: true, ..Self::of_space(&space, Some(pasid), identity) }
     }
 
@@ -166,6 +163,12 @@ fn pasids(
 fn last_pasid(context: &scalable::Context, function: &dyn AssignedFunction) -> Pasid {
     let bits = u32::from(function.pasid_bits()).min(PASID_BITS);
     context.last_pasid.min(Pasid((1 << bits) - 1))
+}
+
+/// What becomes of addresses that nothing translates. They are of use only while the function may send any: without its
+/// Bus Master bit it is blocked, so that not all of guest memory is pinned for a device nobody drives.
+fn untranslated(function: &dyn AssignedFunction) -> Kind {
+    if function.bus_master() { Kind::Identity } else { Kind::Blocked }
 }
 
 /// The address space of `source`'s requests without PASID, and the PASID that stands for it in scalable mode.
