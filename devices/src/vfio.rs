@@ -19,6 +19,7 @@ mod interrupts;
 mod intx;
 mod mapping;
 mod msi;
+mod pasids;
 mod requester;
 mod routes;
 

@@ -73,6 +73,8 @@ pub struct Taken {
     pub group: Arc<Group>,
     /// Whether its DMA sees the processors' caches, whatever it asks for.
     pub coherent: bool,
+    /// How many bits the PASIDs of its requests have that the host carries out; 0 if it carries out none.
+    pub pasid_bits: u8,
     /// Reserved regions of the group; none is [`ReservedKind::Direct`].
     pub reserved: Vec<ReservedRegion>,
 }
@@ -254,6 +256,7 @@ impl Host {
             device: Device(Kind::Grouped(device)),
             group,
             coherent: container.is_coherent(),
+            pasid_bits: 0,
             reserved: found.reserved,
         })
     }
@@ -288,9 +291,12 @@ impl Host {
             self.share(&members)?;
         }
         let group = known.unwrap_or_else(|| self.know(&found, Backing::Movable(members)));
+        // Of several in a group the host does not know which one sends a PASID.
+        let pasid_bits = if found.is_alone() { device.pasid_bits() } else { 0 };
         Ok(Taken {
             name: found.address,
             coherent: iommufd.is_coherent(&*device),
+            pasid_bits,
             device: Device(Kind::Character(device)),
             group,
             reserved: found.reserved,

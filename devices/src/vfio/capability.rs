@@ -1,10 +1,11 @@
 //! Capabilities: which of the host's the guest sees, and as what.
 //!
 //! They stay where the host has them, since drivers of device-specific registers count on those, and the
-//! lists are linked anew past the hidden ones. Shown are those on the lists below and no others: ATS, PRI,
-//! PASID and SR-IOV would let the device send what nothing here follows, a resizable BAR would move under
+//! lists are linked anew past the hidden ones. Shown are those on the lists below and no others: ATS, PRI
+//! and SR-IOV would let the device send what nothing here follows, a resizable BAR would move under
 //! the host's feet, and what describes the host's fabric (ARI, ACS, link and power settings, error
-//! reporting) is the host's.
+//! reporting) is the host's. VFIO hides the capability of PASIDs; where the host carries them out, the guest gets one of
+//! our making.
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use super::config::{Found, Layout, MsixPlace, Power, register};
 use super::express::Express;
 use super::host::{HostFunction, InterruptKind, RegionIndex};
 use super::msi::Msi;
+use super::pasids::Pasids;
 
 /// Standard capability IDs.
 mod id {
@@ -32,7 +34,7 @@ mod extended_id {
 }
 
 const STANDARD: Range<u16> = 0x40..0x100;
-const EXTENDED: Range<u16> = 0x100..0x1000;
+pub(super) const EXTENDED: Range<u16> = 0x100..0x1000;
 
 /// No list is longer; a loop ends here.
 const MOST_STANDARD: usize = 48;
@@ -44,6 +46,7 @@ pub(super) fn lay_out(
     host: &dyn HostFunction,
     bars: &Bars,
     kind: Option<ExpressKind>,
+    pasid_bits: u8,
 ) -> Found {
     let mut found = Found::default();
     let places = standard_places(layout);
@@ -55,7 +58,11 @@ pub(super) fn lay_out(
         shown.extend(place.lay_out(&mut found).map(|id| (at, id)));
     }
     link_standard(layout, &shown);
-    extended(layout);
+    let mut shown = extended(layout);
+    if pasid_bits > 0 && found.express.is_some_and(|express| express.carry_prefixes(layout)) {
+        found.pasids = Pasids::lay_out(layout, &mut shown, pasid_bits);
+    }
+    link_extended(layout, shown);
     found
 }
 
@@ -181,12 +188,15 @@ impl Place<'_, '_> {
 }
 
 /// An extended capability that the guest sees.
-struct Extended {
-    at: u16,
-    header: u32,
+pub(super) struct Extended {
+    pub(super) at: u16,
+    /// Without the place of the next one.
+    pub(super) header: u32,
+    pub(super) length: u16,
 }
 
-fn extended(layout: &mut Layout<'_>) {
+/// Lays the host's out that the guest sees; gives them.
+fn extended(layout: &mut Layout<'_>) -> Vec<Extended> {
     let mut shown: Vec<Extended> = Vec::new();
     let mut at = EXTENDED.start;
     for _ in 0..MOST_EXTENDED {
@@ -198,39 +208,44 @@ fn extended(layout: &mut Layout<'_>) {
             break;
         }
         let known = shown.iter().any(|other| other.at == at);
-        if !known && extended_body(layout, at, header as u16) {
-            shown.push(Extended { at, header });
+        if !known && let Some(length) = extended_body(layout, at, header as u16) {
+            shown.push(Extended { at, header: header & 0xF_FFFF, length });
         }
         at = (header >> 20) as u16 & !3;
     }
+    shown
+}
+
+fn link_extended(layout: &mut Layout<'_>, mut shown: Vec<Extended>) {
     // The list starts at a fixed place. What is not shown there becomes a capability without meaning.
     if !shown.is_empty() && shown.iter().all(|capability| capability.at != EXTENDED.start) {
-        shown.insert(0, Extended { at: EXTENDED.start, header: 0 });
+        shown.insert(0, Extended { at: EXTENDED.start, header: 0, length: 4 });
     }
     // The one at the fixed place comes first, whatever the order of the host's list.
     shown.sort_by_key(|capability| capability.at);
     let nexts: Vec<u32> = shown.iter().skip(1).map(|next| u32::from(next.at)).chain([0]).collect();
     for (capability, next) in shown.iter().zip(nexts) {
         layout.own(capability.at..capability.at + 4);
-        layout.space.define(capability.at, Register::u32(next << 20 | capability.header & 0xF_FFFF));
+        layout.space.define(capability.at, Register::u32(next << 20 | capability.header));
     }
 }
 
-/// Lays out what is behind an extended capability's header; false if the guest is not to see it.
-fn extended_body(layout: &mut Layout<'_>, at: u16, id: u16) -> bool {
+/// Lays out what is behind an extended capability's header, and gives its length; none if the guest is not to see it.
+fn extended_body(layout: &mut Layout<'_>, at: u16, id: u16) -> Option<u16> {
     match id {
         extended_id::SERIAL_NUMBER => {
             for offset in [at + 4, at + 8] {
                 layout.space.define(offset, Register::u32(layout.snapshot.u32(offset)));
             }
+            Some(12)
         }
         extended_id::VENDOR => {
             let length = (layout.snapshot.u32(at + 4) >> 20) as u16;
             layout.live.set(at + 4..at.saturating_add(length).min(EXTENDED.end), true);
+            Some(length)
         }
-        _ => return false,
+        _ => None,
     }
-    true
 }
 
 #[cfg(test)]

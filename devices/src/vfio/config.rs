@@ -15,6 +15,7 @@ use super::capability;
 use super::express::Express;
 use super::host::{HostFunction, RegionIndex};
 use super::msi::Msi;
+use super::pasids::Pasids;
 
 /// Offsets in a type 0 header (PCI Express Base, 7.5.1).
 pub(super) mod register {
@@ -76,6 +77,7 @@ pub(super) struct Found {
     pub(super) express: Option<Express>,
     /// The control register of the advanced features capability.
     pub(super) advanced: Option<u16>,
+    pub(super) pasids: Option<Pasids>,
 }
 
 /// The host's configuration space as it was when the function was taken.
@@ -122,17 +124,18 @@ pub(super) struct Config {
 
 impl Config {
     /// Lays it out after `host`. `wire` says whether INTx reaches the guest, `kind` what kind of PCI Express
-    /// function the guest finds, if any.
+    /// function the guest finds, if any, and `pasid_bits` how many bits the PASIDs of its requests may have.
     pub(super) fn new(
         host: &dyn HostFunction,
         wire: bool,
         kind: Option<ExpressKind>,
+        pasid_bits: u8,
     ) -> std::io::Result<Self> {
         let snapshot = Snapshot::take(host)?;
         let mut layout = Layout { space: ConfigSpace::new(), live: Live::new(), snapshot: &snapshot };
         layout.header(wire);
         let bars = layout.bars(host);
-        let found = capability::lay_out(&mut layout, host, &bars, kind);
+        let found = capability::lay_out(&mut layout, host, &bars, kind, pasid_bits);
         let Layout { space, live, .. } = layout;
         Ok(Self { space, found, bars, live, upstream: true })
     }
@@ -210,6 +213,11 @@ impl Config {
         self.command().contains(Command::BUS_MASTER) && self.is_on() && self.upstream
     }
 
+    /// How many bits the PASIDs of its requests have; 0 while it sends none with PASID.
+    pub(super) fn pasid_bits(&self) -> u8 {
+        self.found.pasids.map_or(0, |pasids| pasids.bits(&self.space))
+    }
+
     /// Whether it is a bridge, whose header is another one.
     pub(super) fn is_bridge(&self) -> bool {
         self.space.u8(register::HEADER_TYPE) != 0
@@ -238,7 +246,7 @@ impl Live {
         self.0.iter_mut().skip(range.start.into()).take(length.into()).for_each(|byte| *byte = live);
     }
 
-    fn any(&self, offset: u16, length: usize) -> bool {
+    pub(super) fn any(&self, offset: u16, length: usize) -> bool {
         self.0.iter().skip(offset.into()).take(length).any(|live| *live)
     }
 

@@ -29,6 +29,9 @@ const LINK_STATUS_KEPT: u16 = 0x13FF;
 /// 2.5 GT/s, one lane: the link of a function that has none on the host.
 const SLOWEST: u16 = 0x0011;
 
+/// Device capabilities 2: requests may carry one end-to-end prefix.
+const PREFIXES: u32 = 1 << 21 | 1 << 22;
+
 /// The registers; their values are in [`ConfigSpace`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Express {
@@ -71,6 +74,15 @@ impl Express {
             }
         }
         Self { at, version }
+    }
+
+    /// Says that requests may carry a prefix, which is where a PASID stands; false where the capability is too short
+    /// for that.
+    pub(super) fn carry_prefixes(self, layout: &mut Layout<'_>) -> bool {
+        if self.version == 2 {
+            layout.space.define(self.at + 0x24, Register::u32(PREFIXES));
+        }
+        self.version == 2
     }
 
     /// Bytes of the capability.

@@ -40,6 +40,9 @@ pub struct Parts {
     pub location: Location,
     /// What kind of PCI Express function that makes it; none on a conventional bus.
     pub kind: Option<ExpressKind>,
+    /// How many bits the PASIDs of its requests may have, as far as host and remapping unit carry such out; 0 if they
+    /// do not.
+    pub pasid_bits: u8,
     /// Where its message-signalled interrupts go.
     pub routes: Box<dyn VectorRoutes>,
     /// Where its pin INTA leads, if anywhere.
@@ -84,7 +87,7 @@ impl VfioFunction {
         parts: Parts,
         attach: impl FnOnce(Arc<dyn AssignedFunction>) -> Option<Attachment>,
     ) -> Result<Arc<Self>, VfioError> {
-        let Parts { name, host, location, kind, routes, line, slots, events } = parts;
+        let Parts { name, host, location, kind, pasid_bits, routes, line, slots, events } = parts;
         let step = |action| {
             let name = name.clone();
             move |source| VfioError::Step { name, action, source }
@@ -95,7 +98,8 @@ impl VfioFunction {
             tracing::warn!("{name} cannot be reset: it keeps what its last user left in it");
         }
         let line = line.filter(|_| host.interrupts(InterruptKind::Intx).count > 0);
-        let config = Config::new(&*host, line.is_some(), kind).map_err(step("show configuration space"))?;
+        let config = Config::new(&*host, line.is_some(), kind, pasid_bits)
+            .map_err(step("show configuration space"))?;
         if config.is_bridge() {
             return Err(VfioError::Bridge(name));
         }
@@ -185,6 +189,7 @@ impl VfioFunction {
         state.interrupts.quiet();
         self.write_hardware_command(Command::empty());
         self.set_bus_master(false);
+        self.set_pasid_bits(0);
         self.bars.hide();
     }
 
@@ -252,6 +257,15 @@ impl VfioFunction {
         }
     }
 
+    /// Has PASIDs lead somewhere, or nowhere; on return they do.
+    fn set_pasid_bits(&self, bits: u8) {
+        if self.requester.set_pasid_bits(bits) != bits
+            && let Some(attachment) = &self.attachment
+        {
+            attachment.refresh();
+        }
+    }
+
     fn is_off(&self) -> bool {
         self.off.load(Ordering::Acquire)
     }
@@ -302,6 +316,7 @@ impl Function for VfioFunction {
         if after != before {
             self.write_command(config);
         }
+        self.set_pasid_bits(config.pasid_bits());
         if after.1 != before.1
             && let Some(wire) = &self.wire
         {

@@ -370,4 +370,59 @@ pub(super) const ALL: &[Mutant] = &[
             "shadow::tests::nested::a_host_that_does_not_forget_reaches_nothing_until_it_is_asked_again",
         ),
     },
+    Mutant {
+        name: "pasid-outlives-entry",
+        why: "A PASID goes on reaching what its entry said when the entry is gone.",
+        file: "iommu/src/shadow/pasids.rs",
+        find: "        for (pasid, ..) in going {
+            self.leave(pasid, group, spaces);
+        }",
+        replace: "        drop(going);",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::pasids::each_pasid_enters_the_table_of_its_own_entry_and_leaves_it",
+        ),
+    },
+    Mutant {
+        name: "refused-pasid-stays",
+        why: "A PASID that may not enter its new address space goes on in the old one, which is no longer its.",
+        file: "iommu/src/shadow/pasids.rs",
+        find: "                            entry.vacate(pasid, group, spaces);
+                            self.refused_moves += 1;",
+        replace: "                            self.refused_moves += 1;",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::pasids::a_pasid_that_is_not_let_in_reaches_nothing_and_the_guest_is_told_once",
+        ),
+    },
+    Mutant {
+        name: "pasid-0-like-any",
+        why: "Requests with PASID 0 reach what the tables say of requests without PASID.",
+        file: "iommu/src/shadow/regime.rs",
+        find: "kind: if apart { Kind::Unfollowed } else { regime.kind },",
+        replace: "kind: if apart { regime.kind } else { regime.kind },",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::pasids::requests_without_pasid_are_those_with_pasid_0",
+        ),
+    },
+    Mutant {
+        name: "pasids-of-any-function",
+        why: "Of two functions that the host cannot tell apart, one reaches what the tables say of a PASID of the other.",
+        file: "iommu/src/shadow/pasids.rs",
+        find: "        [only] if only.function().pasid_bits() > 0 => Some(only.function()),",
+        replace: "        [only, ..] if only.function().pasid_bits() > 0 => Some(only.function()),",
+        killed_by: Test::unit("iommu", "shadow::tests::pasids::two_functions_in_a_group_have_no_pasids"),
+    },
+    Mutant {
+        name: "erratum-ignored",
+        why: "Pages that are read-only behind a first stage are written on a unit that has erratum 772415.",
+        file: "vmm/src/host_dma/iommufd.rs",
+        find: "!(unit.no_read_only_parents && self.read_only)",
+        replace: "!unit.no_read_only_parents || self.nesting().is_none()",
+        killed_by: Test::unit(
+            "portcullis",
+            "host_dma::iommufd::nested::tests::with_the_erratum_nothing_read_only_stands_behind_first_stages",
+        ),
+    },
 ];

@@ -1,14 +1,16 @@
 //! Functions of the host as character devices, which belong to an iommufd.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use iommu::Pasid;
 use vfio_bindings::bindings::vfio::{
-    VFIO_BASE, VFIO_TYPE, vfio_device_attach_iommufd_pt, vfio_device_bind_iommufd,
-    vfio_device_detach_iommufd_pt, vfio_device_info,
+    VFIO_BASE, VFIO_DEVICE_ATTACH_PASID, VFIO_DEVICE_DETACH_PASID, VFIO_TYPE, vfio_device_attach_iommufd_pt,
+    vfio_device_bind_iommufd, vfio_device_detach_iommufd_pt, vfio_device_info,
 };
 use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::ioctl_io_nr;
@@ -29,6 +31,9 @@ ioctl_io_nr!(VFIO_DEVICE_DETACH_IOMMUFD_PT, VFIO_TYPE.into(), VFIO_BASE + 20);
 pub(super) struct CharacterDevice {
     file: File,
     number: u32,
+    pasid_bits: u8,
+    /// The PASIDs that are attached to something.
+    pasids: Mutex<BTreeSet<u32>>,
     kvm: Option<KvmVfio>,
 }
 
@@ -65,7 +70,9 @@ impl CharacterDevice {
         if let Some(kvm) = kvm {
             kvm.add(&file).map_err(HostError::step("tell KVM of a device"))?;
         }
-        let device = |file, number| Arc::new(Self { file, number, kvm: kvm.cloned() });
+        let device = |file, number, pasid_bits| {
+            Arc::new(Self { file, number, pasid_bits, pasids: Mutex::default(), kvm: kvm.cloned() })
+        };
         let mut argument = vfio_device_bind_iommufd {
             argsz: size_of::<vfio_device_bind_iommufd>() as u32,
             iommufd: iommufd.descriptor().map_or(-1, AsRawFd::as_raw_fd),
@@ -74,10 +81,15 @@ impl CharacterDevice {
         // SAFETY: the structure is of the size it says.
         if unsafe { ioctl_with_mut_ref(&file, VFIO_DEVICE_BIND_IOMMUFD(), &mut argument) } < 0 {
             let refusal = bind_error(io::Error::last_os_error(), found, path);
-            drop(device(file, 0));
+            drop(device(file, 0, 0));
             return Err(refusal);
         }
-        Ok(device(file, argument.out_devid))
+        let number = argument.out_devid;
+        Ok(device(file, number, iommufd.pasid_bits(number)))
+    }
+
+    fn pasids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.pasids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A descriptor of the function, for [`devices::vfio::VfioDevice`].
@@ -91,27 +103,41 @@ impl Attachable for CharacterDevice {
         self.number
     }
 
-    fn attach(&self, table: u32) -> io::Result<()> {
+    fn pasid_bits(&self) -> u8 {
+        self.pasid_bits
+    }
+
+    fn attach(&self, table: u32, pasid: Option<Pasid>) -> io::Result<()> {
         let mut argument = vfio_device_attach_iommufd_pt {
             argsz: size_of::<vfio_device_attach_iommufd_pt>() as u32,
+            flags: pasid.map_or(0, |_| VFIO_DEVICE_ATTACH_PASID),
             pt_id: table,
-            ..Default::default()
+            pasid: pasid.map_or(0, |pasid| pasid.0),
         };
         // SAFETY: the structure is of the size it says.
         match unsafe { ioctl_with_mut_ref(&self.file, VFIO_DEVICE_ATTACH_IOMMUFD_PT(), &mut argument) } {
-            0 => Ok(()),
+            0 => {
+                self.pasids().extend(pasid.map(|pasid| pasid.0));
+                Ok(())
+            }
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    fn detach(&self) -> io::Result<()> {
+    fn detach(&self, pasid: Option<Pasid>) -> io::Result<()> {
         let argument = vfio_device_detach_iommufd_pt {
             argsz: size_of::<vfio_device_detach_iommufd_pt>() as u32,
-            ..Default::default()
+            flags: pasid.map_or(0, |_| VFIO_DEVICE_DETACH_PASID),
+            pasid: pasid.map_or(0, |pasid| pasid.0),
         };
         // SAFETY: the structure is of the size it says.
         match unsafe { ioctl_with_ref(&self.file, VFIO_DEVICE_DETACH_IOMMUFD_PT(), &argument) } {
-            0 => Ok(()),
+            0 => {
+                if let Some(pasid) = pasid {
+                    self.pasids().remove(&pasid.0);
+                }
+                Ok(())
+            }
             _ => Err(io::Error::last_os_error()),
         }
     }
@@ -120,7 +146,11 @@ impl Attachable for CharacterDevice {
 impl Drop for CharacterDevice {
     fn drop(&mut self) {
         // Refused only to a function that is not bound, which is attached to nothing either.
-        let _ = self.detach();
+        let pasids = std::mem::take(&mut *self.pasids());
+        for pasid in pasids {
+            let _ = self.detach(Some(Pasid(pasid)));
+        }
+        let _ = self.detach(None);
         if let Some(kvm) = &self.kvm
             && let Err(error) = kvm.remove(&self.file)
         {

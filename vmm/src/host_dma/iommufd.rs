@@ -138,7 +138,7 @@ impl Iommufd {
             Some(libc::ENOMEM) => HostError::Pin { source },
             _ => HostError::step("pin guest memory")(source),
         })?;
-        place.admit(&**device).map_err(HostError::step("put the device behind its IOMMU"))?;
+        place.admit(&**device, None).map_err(HostError::step("put the device behind its IOMMU"))?;
         let ranges = self.calls.ranges(place.ioas()).map_err(HostError::step("describe its IOMMU"))?;
         self.usable.rcu(|before| before.common(&Ranges(ranges.clone())));
         self.ask_for_nesting(&**device);
@@ -179,6 +179,13 @@ impl Iommufd {
     /// The unit that a device is behind, if it is Intel's.
     fn unit(&self, device: &dyn Attachable) -> Option<Intel> {
         self.calls.unit(device.number()).ok()?
+    }
+
+    /// How many bits PASIDs of a bound device have; 0 where its unit does not walk first-stage tables of guests, since
+    /// page tables for PASIDs are of another kind on some units.
+    pub(super) fn pasid_bits(&self, device: u32) -> u8 {
+        let unit = self.calls.unit(device).ok().flatten();
+        unit.filter(|unit| unit.registers.nests()).map_or(0, |unit| unit.pasid_bits)
     }
 
     /// What every device so far can use.

@@ -83,6 +83,11 @@ impl Found {
         }
     }
 
+    /// Whether it is known to be alone in its group.
+    pub(super) fn is_alone(&self) -> bool {
+        self.group.is_some() && self.neighbours.is_empty()
+    }
+
     /// The file of its group.
     pub(super) fn group_path(&self) -> String {
         format!("/dev/vfio/{}", self.group_name())

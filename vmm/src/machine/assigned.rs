@@ -25,6 +25,10 @@ pub(super) fn make(
     let function = devices::vfio::Parts {
         host: Arc::new(VfioDevice::new(host, &name).map_err(BuildError::device(&name))?),
         kind: slot.express(),
+        pasid_bits: match &parts.remapping {
+            Remapping::Absent => 0,
+            Remapping::Unit(unit) => taken.pasid_bits.min(unit.capabilities().pasid_bits()),
+        },
         routes: Box::new(parts.routes.function(location.clone())),
         location,
         line: Some(line),

@@ -88,6 +88,7 @@ impl FromHost {
             width,
             coherent: self.taken.iter().all(|(_, taken)| taken.coherent),
             nesting: self.nesting(),
+            pasid_bits: self.taken.iter().map(|(_, taken)| taken.pasid_bits).max().unwrap_or(0),
         });
         Ok(Circumstances { assigned, slots })
     }

@@ -27,6 +27,8 @@ pub(super) struct Abilities {
     pub coherent: bool,
     /// What its units can do, if they walk a guest's first-stage tables themselves.
     pub nesting: Option<HostUnit>,
+    /// How many bits the PASIDs have that it carries out for some function; 0 if for none.
+    pub pasid_bits: u8,
 }
 
 /// The unit that the machine gets.
@@ -36,6 +38,9 @@ pub(super) struct Chosen {
     /// Where the machine chose: what and why, in one sentence for the user.
     pub reason: Option<String>,
 }
+
+/// No PASID has more bits.
+pub(super) const MAX_PASID_BITS: u8 = 20;
 
 /// Decides. A unit that cannot be, or not in these circumstances, is refused with a sentence.
 pub(super) fn choose(spec: &UnitSpec, circumstances: Circumstances) -> Result<Chosen, String> {
@@ -56,6 +61,11 @@ pub(super) fn choose(spec: &UnitSpec, circumstances: Circumstances) -> Result<Ch
     if follows && profile == Profile::FirstStage {
         // Software that knows legacy mode alone has second-stage tables here too.
         wanted = wanted.with(Feature::CachingMode);
+    }
+    if let Some(Abilities { nesting: Some(_), pasid_bits: bits @ 1.., .. }) = assigned
+        && profile == Profile::Nested
+    {
+        wanted = wanted.with(Feature::Pasid).pasid_bits(bits.min(MAX_PASID_BITS));
     }
     wanted = spec.features.apply(wanted);
     if let Some(unit) = assigned.and_then(|host| host.nesting) {

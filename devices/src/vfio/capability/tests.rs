@@ -5,7 +5,7 @@ use super::super::routes::Signal;
 use super::*;
 
 fn config(host: &FakeHost) -> Config {
-    Config::new(host, true, Some(ExpressKind::Endpoint)).unwrap()
+    Config::new(host, true, Some(ExpressKind::Endpoint), 0).unwrap()
 }
 
 /// (place, ID) of each capability that the guest finds.
@@ -187,7 +187,7 @@ fn the_express_capability_keeps_the_fabrics_settings_from_the_guest() {
 #[test]
 fn the_express_capability_fits_the_guests_topology() {
     let host = nvme();
-    let on_root_bus = Config::new(&host, true, Some(ExpressKind::IntegratedEndpoint)).unwrap();
+    let on_root_bus = Config::new(&host, true, Some(ExpressKind::IntegratedEndpoint), 0).unwrap();
     assert_eq!(on_root_bus.space.u16(0x62) >> 4, 9);
     assert_eq!(on_root_bus.space.u32(0x6C), 0, "an integrated endpoint has no link");
 
@@ -201,7 +201,7 @@ fn the_express_capability_fits_the_guests_topology() {
 #[test]
 fn on_a_conventional_bus_nothing_is_left_of_the_express_capability_but_the_reset() {
     let mut host = nvme();
-    let mut conventional = Config::new(&host, true, None).unwrap();
+    let mut conventional = Config::new(&host, true, None, 0).unwrap();
     assert_eq!(standard(&conventional), [(0xB0, 0x11), (0xD0, 9), (0x40, 5), (0xA0, 1), (0x60, 0x13)]);
     assert_eq!(conventional.space.u32(0x60), 0x0306_0013);
     for offset in (0x64..0xA0).step_by(4) {
@@ -217,10 +217,10 @@ fn on_a_conventional_bus_nothing_is_left_of_the_express_capability_but_the_reset
 
     // A function that cannot be reset has nothing to offer, and one that has the capability has it once.
     host.can_reset = false;
-    assert!(!standard(&Config::new(&host, true, None).unwrap()).iter().any(|(at, _)| *at == 0x60));
+    assert!(!standard(&Config::new(&host, true, None, 0).unwrap()).iter().any(|(at, _)| *at == 0x60));
     host.can_reset = true;
     host.capability(0xE0, 0x13, &[6, 3, 0, 0]);
-    let mut shown = standard(&Config::new(&host, true, None).unwrap());
+    let mut shown = standard(&Config::new(&host, true, None, 0).unwrap());
     shown.retain(|(_, id)| *id == 0x13);
     assert_eq!(shown, [(0xE0, 0x13)]);
 }

@@ -5,7 +5,7 @@ use super::super::host::InterruptKind;
 use super::*;
 
 fn config(host: &FakeHost) -> Config {
-    Config::new(host, true, Some(ExpressKind::Endpoint)).unwrap()
+    Config::new(host, true, Some(ExpressKind::Endpoint), 0).unwrap()
 }
 
 fn read(config: &Config, host: &FakeHost, offset: u16) -> u32 {
@@ -34,7 +34,7 @@ fn the_header_is_the_devices_with_addresses_of_the_guest() {
 fn a_virtual_function_is_a_function_like_others() {
     let mut host = FakeHost::new();
     host.bar(0, 0xC, 0x4000);
-    let mut config = Config::new(&host, false, Some(ExpressKind::Endpoint)).unwrap();
+    let mut config = Config::new(&host, false, Some(ExpressKind::Endpoint), 0).unwrap();
     assert_eq!(config.space.u8(register::INTERRUPT_PIN), 0);
     assert_eq!(config.decoded()[0], None, "whatever the hardware decodes, the guest's bit counts");
     config.write(&host, 0x10, &0x8000_0000_u32.to_le_bytes());

@@ -54,6 +54,7 @@ fn setup_of(host: FakeHost) -> Setup {
         host: host.clone(),
         location: Location::new(bus.clone(), 0, 0),
         kind: Some(ExpressKind::Endpoint),
+        pasid_bits: 10,
         routes: Box::new(routes.clone()),
         line: Some(line.clone()),
         slots: Arc::new(slots.clone()),
@@ -492,12 +493,30 @@ fn a_bridge_is_refused() {
         host: Arc::new(host),
         location: Location::new(BusNumber::new(3), 0, 0),
         kind: Some(ExpressKind::Endpoint),
+        pasid_bits: 0,
         routes: Box::new(FakeRoutes::default()),
         line: None,
         slots: Arc::new(FakeSlots::default()),
         events: Box::new(|_| {}),
     };
     assert!(matches!(VfioFunction::new(parts, |_| None), Err(VfioError::Bridge(_))));
+}
+
+#[test]
+fn pasids_are_sent_while_the_guest_has_them_switched_on() {
+    let setup = setup();
+    let (control, requester) = (0xFFE, &setup.requester);
+    assert_eq!(requester.pasid_bits(), 0);
+    setup.write_u16(control, 1);
+    assert_eq!(requester.pasid_bits(), 10);
+    setup.write_u16(control, 0);
+    assert_eq!(requester.pasid_bits(), 0);
+    setup.write_u16(control, 1);
+    setup.function.reset();
+    assert_eq!((requester.pasid_bits(), setup.read_u32(0xFFC) >> 16), (0, 0));
+    setup.write_u16(control, 1);
+    setup.function.stop();
+    assert_eq!(requester.pasid_bits(), 0);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use iommufd_bindings::iommufd::{
     iommu_ioas_alloc, iommu_ioas_copy, iommu_ioas_iova_ranges, iommu_ioas_map, iommu_ioas_map_file,
     iommu_ioas_unmap, iommu_iova_range, iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_DIRTY_TRACKING as TRACKING,
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
+    iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_PASID as PASID,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_WRITEABLE as WRITABLE,
@@ -53,6 +54,8 @@ pub(super) struct Intel {
     /// Erratum 772415: a page that is read-only behind a first-stage table may be written nevertheless, so there must
     /// be none.
     pub(super) no_read_only_parents: bool,
+    /// How many bits the PASIDs of the device's requests have; 0 where it sends none with PASID.
+    pub(super) pasid_bits: u8,
 }
 
 /// What is asked of an iommufd. Objects are named by numbers of its own.
@@ -63,14 +66,16 @@ pub(super) trait Calls: Send + Sync {
     /// Makes an address space that maps nothing.
     fn new_ioas(&self) -> io::Result<u32>;
 
-    /// Makes a page table for `device` that holds what an IOAS maps, now and from now on.
-    fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32>;
+    /// Makes a page table for `device` that holds what an IOAS maps, now and from now on; `pasids` says whether it may
+    /// be there for requests with PASID, and beside other page tables that are.
+    fn new_table(&self, ioas: u32, device: u32, pasids: bool) -> io::Result<u32>;
 
     /// Makes a page table like that, which first-stage tables of a guest can stand in front of.
     fn new_parent(&self, ioas: u32, device: u32) -> io::Result<u32>;
 
-    /// Makes a page table for `device` of a first-stage table of a guest's, in front of `parent`.
-    fn new_nested(&self, parent: u32, device: u32, table: FirstStage) -> io::Result<u32>;
+    /// Makes a page table for `device` of a first-stage table of a guest's, in front of `parent`; `pasids` as for
+    /// [`Self::new_table`].
+    fn new_nested(&self, parent: u32, device: u32, table: FirstStage, pasids: bool) -> io::Result<u32>;
 
     /// Has the IOMMU forget what it has walked in front of its parent; all of `what` in one call.
     fn forget(&self, nested: u32, what: &[Forget]) -> io::Result<()>;
@@ -106,8 +111,9 @@ impl Descriptor {
         Self { iommufd: IommuFd::new_from_fd(file), number }
     }
 
-    /// What the Intel IOMMU behind a bound device can do; none if it is another maker's.
-    fn intel(&self, device: u32) -> io::Result<Option<iommu_hw_info_vtd>> {
+    /// What the Intel IOMMU behind a bound device can do, and how many bits PASIDs have there; none if it is another
+    /// maker's.
+    fn intel(&self, device: u32) -> io::Result<Option<(iommu_hw_info_vtd, u8)>> {
         let mut answer = iommu_hw_info_vtd::default();
         let mut question = iommu_hw_info {
             size: size_of::<iommu_hw_info>() as u32,
@@ -119,7 +125,7 @@ impl Descriptor {
         self.iommufd.get_hw_info(&mut question).map_err(reason)?;
         // SAFETY: both names of the union are one number.
         let kind = unsafe { question.__bindgen_anon_1.out_data_type };
-        Ok((kind == INTEL_VTD).then_some(answer))
+        Ok((kind == INTEL_VTD).then_some((answer, question.out_max_pasid_log2)))
     }
 }
 
@@ -133,11 +139,17 @@ impl Descriptor {
 }
 
 /// A unit in our words.
-pub(super) const fn unit(intel: iommu_hw_info_vtd) -> Intel {
+pub(super) const fn unit((intel, pasid_bits): (iommu_hw_info_vtd, u8)) -> Intel {
     Intel {
         registers: HostUnit { cap: intel.cap_reg, ecap: intel.ecap_reg },
         no_read_only_parents: intel.flags & ERRATUM_772415 != 0,
+        pasid_bits,
     }
+}
+
+/// The flag of a page table that may be there for PASIDs.
+const fn for_pasids(pasids: bool) -> u32 {
+    if pasids { PASID } else { 0 }
 }
 
 /// Permissions in the words of the kernel.
@@ -195,8 +207,13 @@ impl Calls for Descriptor {
         Ok(argument.out_ioas_id)
     }
 
-    fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32> {
-        let table = |flags| iommu_hwpt_alloc { flags, dev_id: device, pt_id: ioas, ..Default::default() };
+    fn new_table(&self, ioas: u32, device: u32, pasids: bool) -> io::Result<u32> {
+        let table = |flags| iommu_hwpt_alloc {
+            flags: flags | for_pasids(pasids),
+            dev_id: device,
+            pt_id: ioas,
+            ..Default::default()
+        };
         // Left to choose, the kernel takes a first stage where there is one, and that has no more than half of the
         // addresses: the other half is for signs. Only a second stage can track what is written.
         tracking_if_possible(|flags| self.allocate(table(flags)))
@@ -207,9 +224,10 @@ impl Calls for Descriptor {
         self.allocate(iommu_hwpt_alloc { flags, dev_id: device, pt_id: ioas, ..Default::default() })
     }
 
-    fn new_nested(&self, parent: u32, device: u32, table: FirstStage) -> io::Result<u32> {
+    fn new_nested(&self, parent: u32, device: u32, table: FirstStage, pasids: bool) -> io::Result<u32> {
         let data = first_stage(table);
         self.allocate(iommu_hwpt_alloc {
+            flags: for_pasids(pasids),
             dev_id: device,
             pt_id: parent,
             data_type: VTD_S1,

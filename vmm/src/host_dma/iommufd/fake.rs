@@ -1,12 +1,12 @@
 //! An iommufd that checks arguments as the kernel does, and nothing else: it pins, translates and attaches nothing, so
 //! what tests with it show is that the right calls are made, not that devices obey them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 
-use iommu::{FirstStage, Forget, Permissions};
+use iommu::{FirstStage, Forget, Pasid, Permissions};
 
 use super::calls::{Calls, Copy, Intel};
 use super::{Attachable, lock};
@@ -25,8 +25,12 @@ pub(super) struct Objects {
     pub(super) ioases: BTreeMap<u32, BTreeMap<u64, (u64, Target)>>,
     /// Each page table's IOAS and the kind of IOMMU it is for.
     pub(super) tables: BTreeMap<u32, (u32, u32)>,
+    /// Those that may be there for PASIDs.
+    pub(super) for_pasids: BTreeSet<u32>,
     /// The page table that each device is attached to.
     pub(super) attached: BTreeMap<u32, u32>,
+    /// The page table that each device's PASIDs are attached to.
+    pub(super) pasids: BTreeMap<(u32, u32), u32>,
     /// Devices that may not be attached to any page table but this one, as long as it says so.
     pub(super) stubborn: Option<(u32, u32)>,
     /// What the units of every kind can do.
@@ -87,6 +91,16 @@ impl Fake {
 }
 
 impl Objects {
+    fn may_be_attached(&self, device: u32, table: u32, pasid: Option<Pasid>) -> bool {
+        let beside = match pasid {
+            None => self.pasids.keys().any(|(other, _)| *other == device),
+            Some(pasid) if pasid.0 == 0 => return false,
+            Some(_) => true,
+        };
+        let without = self.attached.get(&device).filter(|_| pasid.is_some());
+        !beside || [Some(&table), without].into_iter().flatten().all(|table| self.for_pasids.contains(table))
+    }
+
     fn number(&mut self) -> u32 {
         self.next += 1;
         self.next
@@ -119,12 +133,12 @@ impl Calls for Fake {
             let forbidden = objects.unit.is_some_and(|unit| unit.no_read_only_parents);
             assert!(!(forbidden && objects.ioases[&ioas].values().any(read_only)), "the erratum is honoured");
         });
-        let table = self.new_table(ioas, device)?;
+        let table = self.new_table(ioas, device, false)?;
         self.look(|objects| objects.parents.push(table));
         Ok(table)
     }
 
-    fn new_nested(&self, parent: u32, device: u32, table: FirstStage) -> io::Result<u32> {
+    fn new_nested(&self, parent: u32, device: u32, table: FirstStage, pasids: bool) -> io::Result<u32> {
         self.look(|objects| {
             if !objects.parents.contains(&parent) || !matches!(table.levels, 4 | 5) {
                 return refuse(libc::EINVAL);
@@ -134,6 +148,7 @@ impl Calls for Fake {
             // What stands behind it is looked at when a device is attached.
             objects.tables.insert(number, (ioas, if kind == device / 10 { kind } else { u32::MAX }));
             objects.nested.insert(number, (parent, table));
+            objects.for_pasids.extend(pasids.then_some(number));
             Ok(number)
         })
     }
@@ -161,13 +176,14 @@ impl Calls for Fake {
     }
 
     /// Devices 0 to 9 are behind IOMMUs of kind 0, and so on.
-    fn new_table(&self, ioas: u32, device: u32) -> io::Result<u32> {
+    fn new_table(&self, ioas: u32, device: u32, pasids: bool) -> io::Result<u32> {
         self.look(|objects| {
             if !objects.ioases.contains_key(&ioas) {
                 return refuse(libc::ENOENT);
             }
             let number = objects.number();
             objects.tables.insert(number, (ioas, device / 10));
+            objects.for_pasids.extend(pasids.then_some(number));
             Ok(number)
         })
     }
@@ -175,6 +191,7 @@ impl Calls for Fake {
     fn destroy(&self, object: u32) -> io::Result<()> {
         self.look(|objects| {
             if objects.attached.values().any(|table| *table == object)
+                || objects.pasids.values().any(|table| *table == object)
                 || objects.nested.values().any(|(parent, _)| *parent == object)
                 || objects.tables.values().any(|(ioas, _)| *ioas == object)
             {
@@ -267,10 +284,16 @@ impl Attachable for FakeDevice {
         self.number
     }
 
-    fn attach(&self, table: u32) -> io::Result<()> {
+    fn pasid_bits(&self) -> u8 {
+        self.fake.look(|objects| objects.unit.map_or(0, |unit| unit.pasid_bits))
+    }
+
+    fn attach(&self, table: u32, pasid: Option<Pasid>) -> io::Result<()> {
         self.fake.look(|objects| match objects.tables.get(&table) {
             None => refuse(libc::ENOENT),
             Some((_, kind)) if *kind != self.kind => refuse(libc::EINVAL),
+            // The kernel's rule: page tables for PASIDs are beside their like only.
+            Some(_) if !objects.may_be_attached(self.number, table, pasid) => refuse(libc::EINVAL),
             Some(_)
                 if objects
                     .stubborn
@@ -279,21 +302,28 @@ impl Attachable for FakeDevice {
                 refuse(libc::EADDRINUSE)
             }
             Some(_) => {
-                objects.attached.insert(self.number, table);
+                match pasid {
+                    Some(pasid) => objects.pasids.insert((self.number, pasid.0), table),
+                    None => objects.attached.insert(self.number, table),
+                };
                 objects.attachments.push((self.number, table));
                 Ok(())
             }
         })
     }
 
-    fn detach(&self) -> io::Result<()> {
-        self.fake.look(|objects| objects.attached.remove(&self.number));
+    fn detach(&self, pasid: Option<Pasid>) -> io::Result<()> {
+        self.fake.look(|objects| match pasid {
+            Some(pasid) => objects.pasids.remove(&(self.number, pasid.0)),
+            None => objects.attached.remove(&self.number),
+        });
         Ok(())
     }
 }
 
 impl Drop for FakeDevice {
     fn drop(&mut self) {
-        let _ = self.detach();
+        let _ = self.detach(None);
+        self.fake.look(|objects| objects.pasids.retain(|(device, _), _| *device != self.number));
     }
 }

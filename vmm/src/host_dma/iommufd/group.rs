@@ -1,9 +1,10 @@
 //! Groups of devices that move together from one address space to another.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, Weak};
 
-use iommu::{HostGroup, MapError, SpaceId};
+use iommu::{HostGroup, MapError, Pasid, SpaceId};
 
 use super::tables::Target;
 use super::{Iommufd, lock, stop};
@@ -14,11 +15,16 @@ pub(in crate::host_dma) trait Attachable: Send + Sync {
     /// Its number among the objects of the iommufd.
     fn number(&self) -> u32;
 
-    /// Attaches it to a page table, in place of the one it was attached to if there was one.
-    fn attach(&self, table: u32) -> io::Result<()>;
+    /// How many bits the PASIDs of its requests have; 0 if it sends none with PASID, or is behind a unit that does not
+    /// walk first-stage tables of guests.
+    fn pasid_bits(&self) -> u8;
 
-    /// Attaches it to nothing, so that it reaches nothing unless others of its group do.
-    fn detach(&self) -> io::Result<()>;
+    /// Attaches its requests with a PASID, or those without, to a page table, in place of the one they were attached to
+    /// if there was one.
+    fn attach(&self, table: u32, pasid: Option<Pasid>) -> io::Result<()>;
+
+    /// Attaches them to nothing, so that they reach nothing; those without PASID unless others of its group do.
+    fn detach(&self, pasid: Option<Pasid>) -> io::Result<()>;
 }
 
 /// The devices of one IOMMU group, all in the same address space.
@@ -31,13 +37,15 @@ struct State {
     devices: Vec<Weak<dyn Attachable>>,
     /// The space they are in, kept for as long as they are.
     current: Arc<dyn Target>,
+    /// The same for PASIDs.
+    pasids: BTreeMap<Pasid, Arc<dyn Target>>,
 }
 
 impl Members {
     /// A group without members.
     pub(in crate::host_dma) fn new(iommufd: Arc<Iommufd>) -> Self {
         let current: Arc<dyn Target> = iommufd.blocked.clone();
-        Self { iommufd, state: Mutex::new(State { devices: Vec::new(), current }) }
+        Self { iommufd, state: Mutex::new(State { devices: Vec::new(), current, pasids: BTreeMap::new() }) }
     }
 
     pub(in crate::host_dma) const fn iommufd(&self) -> &Arc<Iommufd> {
@@ -50,6 +58,7 @@ impl Members {
         state.devices.retain(|device| device.strong_count() > 0);
         if state.devices.is_empty() {
             state.current = self.iommufd.blocked.clone();
+            state.pasids.clear();
         }
         self.iommufd.admit(device, &*state.current)?;
         state.devices.push(Arc::downgrade(device));
@@ -62,7 +71,7 @@ impl Members {
         let mut state = lock(&self.state);
         let devices: Vec<_> = state.devices.iter().filter_map(Weak::upgrade).collect();
         for (index, device) in devices.iter().enumerate() {
-            if let Err(error) = target.admit(&**device) {
+            if let Err(error) = target.admit(&**device, None) {
                 for moved in &devices[..=index] {
                     retreat(&**moved, &*state.current);
                 }
@@ -72,12 +81,29 @@ impl Members {
         state.current = target;
         Ok(())
     }
+
+    /// Puts requests with `pasid` into `target`, of the only device there is.
+    fn go_with_pasid(&self, pasid: Pasid, target: Arc<dyn Target>) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let devices: Vec<_> = state.devices.iter().filter_map(Weak::upgrade).collect();
+        let [device] = &devices[..] else {
+            return Err(io::Error::other("it is not alone in its group"));
+        };
+        target.admit(&**device, Some(pasid))?;
+        state.pasids.insert(pasid, target);
+        Ok(())
+    }
+
+    fn space(&self, space: SpaceId) -> Result<Arc<dyn Target>, MapError> {
+        let target = self.iommufd.space(space);
+        target.ok_or_else(|| MapError::Host(format!("there is no address space {}", space.0)))
+    }
 }
 
 /// Puts a device back where it was or, where the host refuses that too, where nothing is reachable.
 fn retreat(device: &dyn Attachable, to: &dyn Target) {
-    if to.admit(device).is_err()
-        && let Err(error) = device.detach()
+    if to.admit(device, None).is_err()
+        && let Err(error) = device.detach(None)
     {
         stop(&error);
     }
@@ -88,10 +114,7 @@ pub(in crate::host_dma) struct Mover(pub(in crate::host_dma) Arc<Members>);
 
 impl HostGroup for Mover {
     fn enter(&self, space: SpaceId) -> Result<(), MapError> {
-        let Some(target) = self.0.iommufd.space(space) else {
-            return Err(MapError::Host(format!("there is no address space {}", space.0)));
-        };
-        self.0.go(target).map_err(|error| {
+        self.0.go(self.0.space(space)?).map_err(|error| {
             MapError::Host(match error.raw_os_error() {
                 Some(libc::EADDRINUSE) => {
                     "the address space maps what the device cannot use (a reserved region)".into()
@@ -108,10 +131,30 @@ impl HostGroup for Mover {
         }
         let mut state = lock(&self.0.state);
         for device in state.devices.iter().filter_map(Weak::upgrade) {
-            if let Err(error) = device.detach() {
+            if let Err(error) = device.detach(None) {
                 stop(&error);
             }
         }
         state.current = blocked.clone();
+    }
+
+    fn enter_pasid(&self, pasid: Pasid, space: SpaceId) -> Result<(), MapError> {
+        let target = self.0.space(space)?;
+        self.0.go_with_pasid(pasid, target).map_err(|error| {
+            MapError::Host(format!(
+                "the device's PASID {:#x} cannot enter an address space: {error}",
+                pasid.0
+            ))
+        })
+    }
+
+    fn leave_pasid(&self, pasid: Pasid) {
+        let mut state = lock(&self.0.state);
+        for device in state.devices.iter().filter_map(Weak::upgrade) {
+            if let Err(error) = device.detach(Some(pasid)) {
+                stop(&error);
+            }
+        }
+        state.pasids.remove(&pasid);
     }
 }

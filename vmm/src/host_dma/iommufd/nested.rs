@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use iommu::{FirstStage, Forget, MapError, NestedSpace, SpaceId};
+use iommu::{FirstStage, Forget, MapError, NestedSpace, Pasid, SpaceId};
 
 use super::calls::Calls;
-use super::tables::{PageTables, Target};
+use super::tables::{PageTables, Tables, Target, attach_to_new, destroy, has_pasids};
 use super::{Attachable, lock};
 
 /// Guest RAM at its own addresses, as it stands behind first-stage tables: a page table, or one for each kind of
@@ -26,31 +26,34 @@ impl Parents {
     }
 
     /// Attaches `device` to a page table of `table`'s in front of one of these; gives it.
-    fn admit(&self, device: &dyn Attachable, table: FirstStage) -> io::Result<u32> {
-        let mut tables = lock(&self.tables);
-        for parent in tables.iter() {
-            match self.stand(*parent, device, table) {
+    fn admit(&self, device: &dyn Attachable, pasid: Option<Pasid>, table: FirstStage) -> io::Result<u32> {
+        let mut parents = lock(&self.tables);
+        for parent in parents.iter() {
+            match self.stand(*parent, device, pasid, table) {
                 // Made for another kind of IOMMU.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 done => return done,
             }
         }
         let parent = self.calls.new_parent(self.ram.ioas(), device.number())?;
-        let made = self.stand(parent, device, table);
+        let made = self.stand(parent, device, pasid, table);
         match made {
-            Ok(_) => tables.push(parent),
+            Ok(_) => parents.push(parent),
             Err(_) => destroy(&*self.calls, parent),
         }
         made
     }
 
-    fn stand(&self, parent: u32, device: &dyn Attachable, table: FirstStage) -> io::Result<u32> {
-        let made = self.calls.new_nested(parent, device.number(), table)?;
-        let attached = device.attach(made);
-        if attached.is_err() {
-            destroy(&*self.calls, made);
-        }
-        attached.map(|()| made)
+    fn stand(
+        &self,
+        parent: u32,
+        device: &dyn Attachable,
+        pasid: Option<Pasid>,
+        table: FirstStage,
+    ) -> io::Result<u32> {
+        let made = self.calls.new_nested(parent, device.number(), table, has_pasids(device))?;
+        attach_to_new(&*self.calls, made, device, pasid)?;
+        Ok(made)
     }
 }
 
@@ -68,7 +71,7 @@ pub(super) struct Nested {
     calls: Arc<dyn Calls>,
     parents: Arc<Parents>,
     table: FirstStage,
-    made: Mutex<Vec<u32>>,
+    made: Mutex<Tables>,
 }
 
 impl Nested {
@@ -82,24 +85,19 @@ impl Target for Nested {
         self.parents.ram.ioas()
     }
 
-    fn admit(&self, device: &dyn Attachable) -> io::Result<()> {
+    fn admit(&self, device: &dyn Attachable, pasid: Option<Pasid>) -> io::Result<()> {
         let mut made = lock(&self.made);
-        for table in made.iter() {
-            match device.attach(*table) {
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-                done => return done,
-            }
+        if let Some(done) = made.admit(device, pasid) {
+            return done;
         }
-        made.push(self.parents.admit(device, self.table)?);
+        made.add(self.parents.admit(device, pasid, self.table)?, device);
         Ok(())
     }
 }
 
 impl Drop for Nested {
     fn drop(&mut self) {
-        for table in std::mem::take(&mut *lock(&self.made)) {
-            destroy(&*self.calls, table);
-        }
+        lock(&self.made).destroy(&*self.calls);
     }
 }
 
@@ -116,16 +114,7 @@ impl NestedSpace for NestedHandle {
 
     fn forget(&self, what: &[Forget]) -> Result<(), MapError> {
         let refused = |error: io::Error| MapError::Host(format!("its unit keeps what it remembers: {error}"));
-        lock(&self.nested.made)
-            .iter()
-            .try_for_each(|table| self.nested.calls.forget(*table, what))
-            .map_err(refused)
-    }
-}
-
-fn destroy(calls: &dyn Calls, table: u32) {
-    if let Err(error) = calls.destroy(table) {
-        tracing::error!("The host keeps a page table ({error})");
+        lock(&self.nested.made).each(|table| self.nested.calls.forget(table, what)).map_err(refused)
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::FeatureChanges;
 
-const HOST: Abilities = Abilities { width: 48, coherent: true, nesting: None };
+const HOST: Abilities = Abilities { width: 48, coherent: true, nesting: None, pasid_bits: 0 };
 /// A host's unit that can do everything.
 const WALKER: HostUnit = HostUnit { cap: u64::MAX, ecap: u64::MAX };
 const NONE: Circumstances = Circumstances { assigned: None, slots: false };
@@ -57,6 +57,20 @@ fn the_machine_chooses_what_serves_it_best_and_says_why() {
         assert!(reason.contains(name) && reason.contains(why) && !reason.contains('\n'), "{reason}");
         assert_eq!(chosen.capabilities, expected, "{circumstances:?}");
     }
+}
+
+#[test]
+fn pasids_are_those_that_the_host_carries_out() {
+    let host = Abilities { nesting: Some(WALKER), pasid_bits: 10, ..HOST };
+    let bits = |profile, features, host| chosen(profile, features, assigned(host)).pasid_bits();
+    assert_eq!(bits("nested", "", host), 10);
+    assert_eq!(bits("auto", "", host), 10);
+    assert_eq!(bits("nested", "", Abilities { pasid_bits: 31, ..host }), 20);
+    assert_eq!(bits("nested", "", Abilities { pasid_bits: 0, ..host }), 0);
+    assert_eq!(bits("nested", "-pasid", host), 0);
+    // Where they would have nothing to lead to.
+    assert_eq!(bits("second-stage", "", host), 0);
+    assert_eq!(bits("auto", "", Abilities { nesting: None, ..host }), 0);
 }
 
 #[test]

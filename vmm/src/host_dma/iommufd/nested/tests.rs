@@ -1,6 +1,6 @@
 //! Arguments and order only: the fake translates nothing. Devices obey first-stage tables in the rig's session `nested`.
 
-use iommu::{GuestAddress, HostGroup, HostIommu, HostUnit, Iova};
+use iommu::{GuestAddress, HostGroup, HostIommu, HostUnit, Iova, Pasid};
 
 use iommufd_bindings::iommufd::iommu_hw_info_vtd;
 
@@ -19,7 +19,7 @@ const TABLE: FirstStage = FirstStage {
 };
 
 const fn intel(registers: HostUnit) -> Intel {
-    Intel { registers, no_read_only_parents: true }
+    Intel { registers, no_read_only_parents: true, pasid_bits: 0 }
 }
 
 fn bench() -> Bench {
@@ -51,9 +51,9 @@ fn what_is_forgotten_is_put_into_the_words_of_the_kernel() {
 fn units_are_put_into_our_words() {
     let told = iommu_hw_info_vtd { flags: 0, cap_reg: 5, ecap_reg: 6, ..Default::default() };
     let registers = HostUnit { cap: 5, ecap: 6 };
-    assert_eq!(unit(told), Intel { registers, no_read_only_parents: false });
+    assert_eq!(unit((told, 0)), Intel { registers, no_read_only_parents: false, pasid_bits: 0 });
     let with_erratum = iommu_hw_info_vtd { flags: 1, ..told };
-    assert_eq!(unit(with_erratum), Intel { registers, no_read_only_parents: true });
+    assert_eq!(unit((with_erratum, 20)), Intel { registers, no_read_only_parents: true, pasid_bits: 20 });
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn with_the_erratum_nothing_read_only_stands_behind_first_stages() {
         (super::super::tests::memory(), true, true),
     ] {
         let bench = Bench::over(memory);
-        let unit = Intel { registers: WALKER, no_read_only_parents };
+        let unit = Intel { registers: WALKER, no_read_only_parents, pasid_bits: 0 };
         bench.fake.look(|objects| objects.unit = Some(unit));
         let (mover, _devices) = bench.group(&[1]);
         assert_eq!(bench.iommufd.nests(), nests);
@@ -158,4 +158,95 @@ fn everything_is_given_back() {
     mover.block();
     drop((nested, devices, mover, bench));
     assert_eq!(fake.look(|objects| (objects.tables.len(), objects.ioases.len())), (0, 0));
+}
+
+/// The same for devices that send requests with PASID.
+fn bench_with_pasids() -> Bench {
+    let bench = bench();
+    bench.fake.look(|objects| objects.unit = Some(Intel { pasid_bits: 20, ..intel(WALKER) }));
+    bench
+}
+
+#[test]
+fn a_pasid_enters_a_first_stage_beside_requests_without_one() {
+    let bench = bench_with_pasids();
+    assert_eq!(bench.iommufd.pasid_bits(1), 20);
+    let (mover, _devices) = bench.group(&[1]);
+    let [one, two] = [0x7000, 0x9000]
+        .map(|table| bench.iommufd.nest(FirstStage { table: GuestAddress(table), ..TABLE }).unwrap());
+    let table_of = |pasid| {
+        bench.fake.look(|objects| {
+            let place = objects.pasids.get(&(1, pasid))?;
+            Some(objects.nested[place].1.table.0)
+        })
+    };
+    mover.enter_pasid(Pasid(5), one.id()).unwrap();
+    mover.enter_pasid(Pasid(6), two.id()).unwrap();
+    assert_eq!((table_of(5), table_of(6)), (Some(0x7000), Some(0x9000)));
+    assert!(bench.reaches_nothing(1), "requests without PASID have not moved");
+    // One page table is enough for a PASID and for requests without.
+    mover.enter(one.id()).unwrap();
+    assert_eq!(bench.fake.look(|objects| objects.nested.len()), 2);
+    mover.enter_pasid(Pasid(5), two.id()).unwrap();
+    assert_eq!(table_of(5), Some(0x9000));
+    two.forget(&[Forget::Everything]).unwrap();
+    let forgotten = bench.fake.look(|objects| std::mem::take(&mut objects.forgotten));
+    assert_eq!(forgotten.len(), 1);
+
+    mover.block();
+    assert_eq!(table_of(6), Some(0x9000), "it is not blocked with the others");
+    for pasid in [5, 6] {
+        mover.leave_pasid(Pasid(pasid));
+        assert_eq!(table_of(pasid), None);
+    }
+    drop((one, two));
+    assert!(bench.fake.look(|objects| objects.nested.is_empty()), "they are given back");
+}
+
+#[test]
+fn page_tables_made_for_others_are_not_beside_those_of_pasids() {
+    let bench = bench();
+    let (first, _one) = bench.group(&[1]);
+    let space = bench.iommufd.new_space().unwrap();
+    first.enter(space.id()).unwrap();
+    bench.fake.look(|objects| objects.unit = Some(Intel { pasid_bits: 20, ..intel(WALKER) }));
+    let (second, _two) = bench.group(&[2]);
+    second.enter(space.id()).unwrap();
+    let nested = bench.iommufd.nest(TABLE).unwrap();
+    second.enter_pasid(Pasid(5), nested.id()).unwrap();
+    // A space may be a PASID's, whatever its kind.
+    second.enter_pasid(Pasid(6), space.id()).unwrap();
+    bench.fake.look(|objects| {
+        assert_ne!(objects.attached[&1], objects.attached[&2]);
+        assert_eq!(objects.attached[&2], objects.pasids[&(2, 6)]);
+        assert_eq!(objects.tables[&objects.attached[&1]].0, objects.tables[&objects.attached[&2]].0);
+    });
+    second.leave_pasid(Pasid(5));
+    second.leave_pasid(Pasid(6));
+}
+
+#[test]
+fn where_pasids_cannot_be_told_apart_none_is_let_in() {
+    let bench = bench_with_pasids();
+    let (mover, _devices) = bench.group(&[1, 2]);
+    let nested = bench.iommufd.nest(TABLE).unwrap();
+    assert!(mover.enter_pasid(Pasid(5), nested.id()).is_err());
+    bench.fake.look(|objects| objects.unit = Some(intel(HostUnit { cap: u64::MAX, ecap: 0 })));
+    assert_eq!(bench.iommufd.pasid_bits(1), 0);
+}
+
+#[test]
+fn a_refused_pasid_leaves_nothing_behind() {
+    let bench = bench_with_pasids();
+    let (mover, _devices) = bench.group(&[1]);
+    let before = bench.fake.look(|objects| objects.tables.len());
+    let nested = bench.iommufd.nest(FirstStage { levels: 3, ..TABLE }).unwrap();
+    let space = bench.iommufd.new_space().unwrap();
+    assert!(mover.enter_pasid(Pasid(5), nested.id()).is_err());
+    // PASID 0 is no PASID for the kernel.
+    for _ in 0..3 {
+        assert!(mover.enter_pasid(Pasid(0), space.id()).is_err());
+    }
+    drop((nested, space));
+    assert_eq!(bench.fake.look(|objects| objects.tables.len()), before);
 }
