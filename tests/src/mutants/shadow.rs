@@ -396,7 +396,7 @@ pub(super) const ALL: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "pasid-0-like-any",
+        name: "pasid-zero-like-any",
         why: "Requests with PASID 0 reach what the tables say of requests without PASID.",
         file: "iommu/src/shadow/regime.rs",
         find: "kind: if apart { Kind::Unfollowed } else { regime.kind },",
