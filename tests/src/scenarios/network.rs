@@ -1,7 +1,7 @@
 //! Ethernet adapters of the host: whole ones, virtual functions, groups of two. What they send arrives at an adapter of
 //! L1's on the same wire, and what that sends arrives here.
 
-use crate::guest::Guest;
+use crate::guest::{Backend, Guest};
 use crate::level1::Device;
 use crate::parts::Kernel;
 use crate::scenario::{Scenario, Session};
@@ -74,7 +74,7 @@ fn traffic(name: &'static str, guest: Guest) -> Scenario {
 
 /// An adapter with MSI-X, behind a root port as on the host.
 fn whole(address: &str) -> Scenario {
-    traffic("igb", Guest::new(format!("{GROUPS}{TRAFFIC}")).assign(address))
+    traffic("igb", Guest::new(format!("{GROUPS}{TRAFFIC}")).backend(Backend::Iommufd).assign(address))
         .appears("@@ group * DMA: 0000:01:00.0")
         .appears("IR-PCI-MSIX-0000:01:00.0*eth0-rx-0")
 }
@@ -111,7 +111,7 @@ done
 nc 10.0.0.1 7000 </tmp/sent | cmp - /tmp/sent && echo '@@ the same after a reset'
 "
     );
-    traffic("virtual-function", Guest::new(script).assign(&function))
+    traffic("virtual-function", Guest::new(script).backend(Backend::Iommufd).assign(&function))
         .before(&before)
         .after(&after)
         .appears("@@ driver igbvf")

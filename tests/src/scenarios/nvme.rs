@@ -186,7 +186,17 @@ sleep 20";
 fn function_reset() -> Scenario {
     let script = "\
 device=/sys/bus/pci/devices/$(basename /sys/bus/pci/drivers/nvme/0000:*)
-registers() { echo \"@@ $1: command$(od -An -tx2 -j4 -N2 $device/config) BAR$(od -An -tx4 -j16 -N8 $device/config)\"; }
+# Where a capability is.
+capability() {
+    at=$(od -An -tu1 -j52 -N1 $device/config)
+    while [ $(od -An -tu1 -j$at -N1 $device/config) != $1 ]; do
+        at=$(od -An -tu1 -j$((at + 1)) -N1 $device/config)
+    done
+    echo $at
+}
+show() { echo \"$(od -An -t$1 -j$2 -N$3 $device/config)\"; }
+registers() { echo \"@@ $1: command$(show x2 4 2) BAR$(show x4 16 8) MSI-X$(show x2 $((msix + 2)) 2)\"; }
+put() { printf $2 | dd of=$device/config bs=1 seek=$1 2>/dev/null; }
 drive_comes() { for try in $(seq 100); do [ -b /dev/nvme0n1 ] && return; sleep 0.1; done; }
 sha256sum /dev/nvme0n1
 ( while [ -e /tmp ]; do dd if=/dev/nvme0n1 of=/dev/null bs=64k iflag=direct; done ) >/dev/null 2>&1 &
@@ -199,14 +209,11 @@ echo 3 >/proc/sys/vm/drop_caches
 echo \"@@ in use $(sha256sum /dev/nvme0n1)\"
 
 echo ${device##*/} >$device/driver/unbind
-printf '\\006' | dd of=$device/config bs=1 seek=4 2>/dev/null
+express=$(capability 16); msix=$(capability 17)
+put 4 '\\006'
+put $((msix + 3)) '\\300'
 registers before
-# Where the capability for PCI Express is, the high byte of its control register is at 9.
-at=$(( 0x$(od -An -tx1 -j52 -N1 $device/config | tr -d ' ') ))
-while [ $(od -An -tu1 -j$at -N1 $device/config) != 16 ]; do
-    at=$(od -An -tu1 -j$((at + 1)) -N1 $device/config)
-done
-printf '\\200' | dd of=$device/config bs=1 seek=$((at + 9)) 2>/dev/null
+put $((express + 9)) '\\200'
 sleep 0.2
 registers after
 echo 1 >$device/remove
@@ -218,10 +225,11 @@ echo \"@@ found anew $(sha256sum /dev/nvme0n1)\"
     Scenario::new("function-reset", Guest::new(script).assign(NVME))
         .appears("@@ reset by flr")
         .appears("@@ in use {nvme.sha256}*")
-        .appears("@@ before: command 0006 BAR *")
-        .never("@@ before: command * BAR 00000004 00000000")
-        .appears("@@ after: command 0000 BAR 00000004 00000000")
-        .appears("@@ again: command 0*06 BAR *")
+        .appears("@@ before: command 0006 BAR * MSI-X c*")
+        .never("@@ before: command * BAR 00000004 00000000*")
+        .appears("@@ after: command 0000 BAR 00000004 00000000 MSI-X 0*")
+        .appears("@@ again: command 0*06 BAR * MSI-X 8*")
+        .never("@@ again: command * BAR 00000004 00000000*")
         .appears("@@ found anew {nvme.sha256}*")
 }
 
