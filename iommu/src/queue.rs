@@ -24,7 +24,7 @@ use crate::unit::{Outbox, Unit};
 use crate::{Feature, GuestAddress, SourceId, TableMemory};
 
 use batch::Batch;
-use slice::Slice;
+use slice::{Slice, Weight};
 
 /// What the unit goes by while it works on the queue. Its lock also orders everything else that changes
 /// modes or caches, so the commands of one vCPU see those of another done.
@@ -177,13 +177,13 @@ impl<M: TableMemory + 'static> Unit<M> {
             let raw = self.fetch(ring).ok_or(QueueError::FetchFailed)?;
             let descriptor = Descriptor::decode(raw, kinds, &self.capabilities)?;
             if batch.is_full() || matches!(descriptor, Descriptor::Wait(_)) && !batch.is_empty() {
-                slice.begin(true);
+                slice.begin(batch.weight());
                 self.announce_all(batch, outbox);
                 if slice.is_over() && self.resumes_later() {
                     return Ok(Progress::Suspended);
                 }
             }
-            slice.begin(Self::may_take_long(&descriptor));
+            slice.begin(weight(&descriptor));
             let in_time = self.carry_out(queue, &descriptor, batch, outbox)?;
             let next = (ring.head + ring.width) % ring.size;
             queue.ring = Some(Ring { head: next, ..ring });
@@ -229,16 +229,6 @@ impl<M: TableMemory + 'static> Unit<M> {
         }
     }
 
-    /// Whether others than the unit decide how long a descriptor takes.
-    fn may_take_long(descriptor: &Descriptor) -> bool {
-        match descriptor {
-            Descriptor::DeviceTlb(..) | Descriptor::InterruptEntries(_) | Descriptor::PageResponse(..) => {
-                true
-            }
-            Descriptor::Translations(_) | Descriptor::Wait(_) => false,
-        }
-    }
-
     fn fetch(&self, ring: Ring) -> Option<Raw> {
         let start = ring.base.0.checked_add(ring.head)?;
         let mut raw = Raw::default();
@@ -276,6 +266,17 @@ impl<M: TableMemory + 'static> Unit<M> {
         if std::mem::take(&mut queue.drain_due) {
             self.dma.drain();
         }
+    }
+}
+
+/// How long a descriptor takes: others than the unit decide that of some. What is for assigned functions is
+/// weighed as a [`Batch`].
+fn weight(descriptor: &Descriptor) -> Weight {
+    match descriptor {
+        Descriptor::DeviceTlb(..) | Descriptor::InterruptEntries(_) | Descriptor::PageResponse(..) => {
+            Weight::Unknown
+        }
+        Descriptor::Translations(_) | Descriptor::Wait(_) => Weight::Quick,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Invalidations of translations that are carried out for assigned functions together: those before one wait.
 
+use super::slice::Weight;
 use crate::invalidation::Invalidation;
 
 /// So many are carried out at once at most,
@@ -31,6 +32,11 @@ impl Batch {
 
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= MOST || self.pages >= MOST_PAGES
+    }
+
+    /// How long it takes to carry out.
+    pub(super) fn weight(&self) -> Weight {
+        if self.pages > 1 { Weight::Unknown } else { Weight::Call }
     }
 
     pub(super) fn take(&mut self) -> Vec<Invalidation> {

@@ -6,21 +6,41 @@ use std::time::{Duration, Instant};
 /// queue full of flushes over large tables would take hours.
 pub(super) const SLICE: Duration = Duration::from_millis(20);
 
-/// So many descriptors that take no time to speak of may come between two looks at the clock, which itself
-/// takes as long as one of them.
-const QUICK: u32 = 64;
+/// What may come between two looks at the clock, which itself takes as long as a quick descriptor.
+const BETWEEN_LOOKS: u32 = 64;
+
+/// How long something takes, as far as that is known before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// No time to speak of.
+    Quick,
+    /// A call of the host, for which a driver waits while its device does nothing.
+    Call,
+    /// As long as others make it.
+    Unknown,
+}
+
+impl Weight {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Quick => 1,
+            Self::Call => 8,
+            Self::Unknown => BETWEEN_LOOKS,
+        }
+    }
+}
 
 /// Begins with the first look at the clock.
 #[derive(Default)]
 pub(super) struct Slice {
     started: Option<Instant>,
-    quick: u32,
+    since_look: u32,
 }
 
 impl Slice {
-    /// A descriptor is about to be done, which may take long or not.
-    pub(super) fn begin(&mut self, may_take_long: bool) {
-        self.quick = if may_take_long { QUICK } else { self.quick + 1 };
+    /// Something is about to be done.
+    pub(super) fn begin(&mut self, weight: Weight) {
+        self.since_look += weight.number();
         if self.looks() {
             self.started.get_or_insert_with(Instant::now);
         }
@@ -31,11 +51,11 @@ impl Slice {
         if !self.looks() {
             return false;
         }
-        self.quick = 0;
+        self.since_look = 0;
         self.started.is_some_and(|started| started.elapsed() > SLICE)
     }
 
     fn looks(&self) -> bool {
-        self.quick >= QUICK
+        self.since_look >= BETWEEN_LOOKS
     }
 }

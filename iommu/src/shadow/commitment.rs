@@ -116,6 +116,33 @@ impl Commitment {
         Ok(())
     }
 
+    /// Whether a range is one mapping, or nothing at all.
+    pub(super) fn is_apart(&self, range: &Range<u64>) -> bool {
+        self.refused.is_empty() && self.present.overlapping(range).all(|extent| extent.range() == *range)
+    }
+
+    /// Does what [`Self::bring_in_line`] does, for a range that is one mapping or nothing, and is to be `wanted` or
+    /// nothing.
+    pub(super) fn replace(
+        &mut self,
+        range: &Range<u64>,
+        wanted: Option<Extent>,
+        report: &mut Report,
+    ) -> Result<(), Lost> {
+        let present = self.present.at(range.start).copied();
+        if present == wanted {
+            return Ok(());
+        }
+        if let Some(stale) = present {
+            self.unmap(slice::from_ref(&stale), report)?;
+        }
+        if let Some(missing) = wanted {
+            // There is nothing else to map, so it does not matter whether there would be room.
+            let _ = self.map_run(slice::from_ref(&missing), &Extents::default(), report);
+        }
+        Ok(())
+    }
+
     /// Makes `areas` hold what is `wanted`, and nothing else: first everything that is in the way goes, then
     /// what is missing comes. Both are sorted and do not overlap; what is wanted lies within the areas, and no
     /// mapping that has to go reaches out of them.

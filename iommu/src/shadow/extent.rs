@@ -128,6 +128,11 @@ impl Extents {
         self.0.values()
     }
 
+    /// The one that begins at `start`.
+    pub(super) fn at(&self, start: u64) -> Option<&Extent> {
+        self.0.get(&start)
+    }
+
     /// Those that begin at `start` or above, lowest first.
     pub(super) fn starting_from(&self, start: u64) -> impl Iterator<Item = &Extent> + use<'_> {
         self.0.range(start..).map(|(_, extent)| extent)

@@ -107,9 +107,19 @@ impl AddressSpace {
         let Some(Content::Table(table, _)) = self.content else {
             return self.resync(tables, report);
         };
-        let mut part = Part::default();
         // One for all of it: there may be thousands of ranges, and the limits are those of one operation.
         let mut reader = Reader::new(table, tables);
+        // Most announcements are about one page that has come or gone, and a driver waits for each.
+        if let [range] = ranges
+            && self.commitment.is_apart(range)
+            && let Ok(wanted) = reader.leaf(range)
+        {
+            if self.commitment.replace(range, wanted, report).is_err() {
+                self.resync(tables, report);
+            }
+            return;
+        }
+        let mut part = Part::default();
         for range in outermost(ranges) {
             part.read(&range, &mut reader);
         }

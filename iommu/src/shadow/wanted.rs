@@ -15,6 +15,10 @@ const TABLE_LIMIT: u32 = 1 << 13;
 /// The most leaves that are followed: 4 GiB in pages of 4 KiB. VFIO's own limit is a sixteenth of that.
 pub(super) const LEAF_LIMIT: usize = 1 << 20;
 
+/// A range is part of a leaf, or of several.
+#[derive(Debug)]
+pub(super) struct NotOneLeaf;
+
 /// Goes through a table for one operation, within limits.
 pub(super) struct Reader<'a, M> {
     table: Table,
@@ -51,6 +55,22 @@ impl<'a, M: TableMemory> Reader<'a, M> {
             self.cut_short.get_or_insert(iova);
         }
         found
+    }
+
+    /// The leaf that `range` is, or none if it is nothing; an error if it is anything else.
+    pub(super) fn leaf(&mut self, range: &Range<u64>) -> Result<Option<Extent>, NotOneLeaf> {
+        let mut first = None;
+        let capabilities = self.tables.view().capabilities;
+        let memory = self.tables.memory();
+        let outcome = self.table.leaves(memory, &capabilities, range, &mut self.budget, |iova, leaf| {
+            first = Some(Extent::of_leaf(iova, leaf));
+            ControlFlow::Break(())
+        });
+        match (first, outcome) {
+            (Some(leaf), _) if leaf.range() == *range && leaf.usable().eq([leaf]) => Ok(Some(leaf)),
+            (None, Ok(())) => Ok(None),
+            _ => Err(NotOneLeaf),
+        }
     }
 
     /// The same, with leaves at the edges cut there.
