@@ -17,13 +17,23 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds them with cargo, in a target folder of their own since their flags are others than usual.
+    /// Builds them with cargo, quick to build.
     pub fn build() -> anyhow::Result<Self> {
+        Self::build_as("rig")
+    }
+
+    /// Builds them as they are released, to be measured.
+    pub fn build_released() -> anyhow::Result<Self> {
+        Self::build_as("release")
+    }
+
+    /// Builds them in a target folder of their own since their flags are others than usual.
+    fn build_as(profile: &str) -> anyhow::Result<Self> {
         let given = std::env::var_os("PORTCULLIS_PROGRAM").map(PathBuf::from);
         let folder = target_folder().join("static");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new("nice");
-        command.arg(cargo).args(["build", "--quiet", "--profile", "rig", "--target", TARGET]);
+        command.arg(cargo).args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
         if given.is_none() {
             command.args(["-p", "portcullis", "--bin", "portcullis"]);
         }
@@ -37,7 +47,7 @@ impl Programs {
             .context("cannot run cargo")?;
         let messages = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "the programs for the rig do not build:\n{messages}");
-        let built = folder.join(TARGET).join("rig");
+        let built = folder.join(TARGET).join(profile);
         Ok(Self { portcullis: given.unwrap_or_else(|| built.join("portcullis")), agent: built.join("agent") })
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit};
 
+use crate::announcer::Announcer;
 use crate::iommufd::Space;
 use crate::vfio::{Function, Memory, PAGE};
 
@@ -15,12 +16,6 @@ pub(crate) enum Floor {
     Exit {
         /// How many.
         #[arg(default_value_t = 20_000)]
-        count: u32,
-    },
-    /// The same of a write to memory-mapped registers, for which KVM emulates the instruction.
-    Store {
-        /// How many.
-        #[arg(default_value_t = 10_000)]
         count: u32,
     },
     /// Time what the guests of our own count in.
@@ -33,10 +28,13 @@ pub(crate) enum Floor {
         #[arg(default_value_t = 2_000)]
         count: u32,
     },
-    /// The same by way of iommufd, of memory that is pinned already.
-    Copy {
+    /// The same for a guest that has the page mapped and unmapped in the way of a driver, and waits.
+    Follow {
         /// A function bound to vfio-pci.
         address: String,
+        /// By way of iommufd, of memory that is pinned already.
+        #[arg(long)]
+        iommufd: bool,
         /// How many.
         #[arg(default_value_t = 2_000)]
         count: u32,
@@ -46,23 +44,22 @@ pub(crate) enum Floor {
 impl Floor {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
-            // In 16-bit mode: out 0x80, al; jmp back.
-            Self::Exit { count } => exit("exit", &[0xe6, 0x80, 0xeb, 0xfc], count),
-            // mov [0x8000], al, where no memory is; jmp back.
-            Self::Store { count } => exit("store", &[0xa2, 0x00, 0x80, 0xeb, 0xfb], count),
+            Self::Exit { count } => exit(count),
             Self::Tick => {
                 tick();
                 Ok(())
             }
             Self::Map { address, count } => map(&address, count),
-            Self::Copy { address, count } => copy(&address, count),
+            Self::Follow { address, iommufd: false, count } => follow_by_type1(&address, count),
+            Self::Follow { address, iommufd: true, count } => follow_by_iommufd(&address, count),
         }
     }
 }
 
-fn exit(what: &str, program: &[u8], count: u32) -> anyhow::Result<()> {
+fn exit(count: u32) -> anyhow::Result<()> {
     let memory = Memory::new(1)?;
-    memory.write(0, program);
+    // In 16-bit mode: out 0x80, al; jmp back.
+    memory.write(0, &[0xe6, 0x80, 0xeb, 0xfc]);
     let machine = Kvm::new().context("cannot open /dev/kvm")?.create_vm()?;
     let region = kvm_userspace_memory_region {
         slot: 0,
@@ -86,7 +83,7 @@ fn exit(what: &str, program: &[u8], count: u32) -> anyhow::Result<()> {
     let mut run = |times| -> anyhow::Result<()> {
         for _ in 0..times {
             match processor.run()? {
-                VcpuExit::IoOut(0x80, _) | VcpuExit::MmioWrite(0x8000, _) => {}
+                VcpuExit::IoOut(0x80, _) => {}
                 other => bail!("the machine ended with {other:?}"),
             }
         }
@@ -95,7 +92,7 @@ fn exit(what: &str, program: &[u8], count: u32) -> anyhow::Result<()> {
     run(100)?;
     let start = Instant::now();
     run(count)?;
-    println!("@@ floor {what}: {:.9} s each", start.elapsed().as_secs_f64() / f64::from(count));
+    println!("@@ floor exit: {:.9} s each", start.elapsed().as_secs_f64() / f64::from(count));
     Ok(())
 }
 
@@ -120,15 +117,37 @@ fn map(address: &str, count: u32) -> anyhow::Result<()> {
     })
 }
 
-fn copy(address: &str, count: u32) -> anyhow::Result<()> {
+fn follow_by_type1(address: &str, count: u32) -> anyhow::Result<()> {
+    let function = Function::open(address)?;
+    let memory = Memory::new(1)?;
+    follow("type1", count, || function.map(IOVA, &memory, 0, PAGE), || function.unmap(IOVA, PAGE))
+}
+
+fn follow_by_iommufd(address: &str, count: u32) -> anyhow::Result<()> {
     let space = Space::open(address)?;
-    time("copy", count, || {
-        space.map(IOVA)?;
-        space.unmap(IOVA)
+    follow("iommufd", count, || space.map(IOVA), || space.unmap(IOVA))
+}
+
+/// Has the host follow a guest in the shortest way there is: a call for each of its announcements.
+fn follow(
+    what: &str,
+    count: u32,
+    map: impl Fn() -> anyhow::Result<()>,
+    unmap: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut guest = Announcer::new()?;
+    time(what, count, || {
+        guest.run_to_tail()?;
+        map()?;
+        guest.complete();
+        guest.run_to_tail()?;
+        unmap()?;
+        guest.complete();
+        Ok(())
     })
 }
 
-fn time(what: &str, count: u32, pair: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn time(what: &str, count: u32, mut pair: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     pair()?;
     let start = Instant::now();
     for _ in 0..count {

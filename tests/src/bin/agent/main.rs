@@ -3,6 +3,7 @@
 //! Its output is for the rig: lines that begin with "@@".
 
 mod admin;
+mod announcer;
 mod calls;
 mod control;
 mod count;

@@ -129,8 +129,8 @@ impl BenchShadow {
 
     fn measure(&self, bench: &mut Bench, variants: &[Variant]) -> anyhow::Result<()> {
         let wanted = |part| self.only.is_none_or(|only| only == part);
-        bench.floors()?;
         for round in 1..=self.rounds {
+            bench.floors()?;
             for &variant in variants {
                 eprintln!("bench-shadow: round {round} of {}: {}", self.rounds, variant.name());
                 if wanted(Part::Own) {
@@ -156,7 +156,7 @@ impl BenchShadow {
 }
 
 fn boot(kernel: Kernel) -> anyhow::Result<Level1> {
-    let programs = Programs::build()?;
+    let programs = Programs::build_released()?;
     let contents = Contents {
         program: Some(programs.portcullis),
         agent: Some(programs.agent),
@@ -194,13 +194,11 @@ impl Bench {
     /// What the host takes whoever asks.
     fn floors(&mut self) -> anyhow::Result<()> {
         let drive = drive(0);
-        let mut script =
-            format!("bind_vfio {drive} && agent floor tick && agent floor store && agent floor map {drive}");
-        let mut floors =
-            vec![("tick", "@@ floor tick:"), ("store", "@@ floor store:"), ("type1", "@@ floor map:")];
+        let mut script = format!("bind_vfio {drive} && agent floor tick && agent floor follow {drive}");
+        let mut floors = vec![("tick", "@@ floor tick:"), ("type1", "@@ floor type1:")];
         if self.kernel == Kernel::Iommufd {
-            write!(script, " && agent floor copy {drive}")?;
-            floors.push(("iommufd", "@@ floor copy:"));
+            write!(script, " && agent floor follow --iommufd {drive}")?;
+            floors.push(("iommufd", "@@ floor iommufd:"));
         }
         let output = self.level1()?.run(&script, Duration::from_mins(1))?;
         ensure!(output.status == 0, "the floors cannot be measured: {}", output.text);
