@@ -19,7 +19,8 @@ entries() {
 const IN_LEVEL3: &str = "\
 entries
 bind_vfio 0000:00:04.0 0000:00:06.0 || exit 1
-agent edu scatter 0000:00:04.0 && agent edu stray 0000:00:04.0 && agent probe 0000:00:06.0";
+agent pasid 0000:00:06.0 && agent probe 0000:00:06.0 &&
+agent edu scatter 0000:00:04.0 && agent edu stray 0000:00:04.0";
 
 /// Looks, while L3 runs, at how L2's kernel translates.
 const WATCH: &str = "\
@@ -48,10 +49,13 @@ pub(super) fn session() -> Session {
         .appears("[L3] @@ edu moved 16 scattered pages*")
         .appears("[L3] @@ edu wrote nothing it may not")
         .appears("[L3] @@ probe ran a script of 7 commands")
+        .appears("[L3] @@ pasid: 0x5 and 0x10006 each reach a page of their own, 0x7 none")
+        .appears("[L3] @@ pasid: what is unmapped for 0x10006 is out of its reach, and what is mapped in it")
+        .appears("[L3] @@ pasid: replaced, 0x5 reaches the other page, and detached nothing")
         .appears("[L3] @@ status 0")
         // The devices stray on purpose.
         .tolerates("DRHD: handling fault")
-        .within(240);
+        .within(600);
     Session::new("nested", "a host's unit walks the first-stage tables of a guest", vec![first_stage])
         .guest_kernel(Kernel::Iommufd)
         .devices(&[])

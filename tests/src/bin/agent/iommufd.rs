@@ -1,10 +1,10 @@
-//! iommufd as far as the price of a map and an unmap goes: memory that is pinned in one address space, and copied from
-//! there into the one that a function is in.
+//! iommufd: address spaces that requests of a function go by, with PASID and without; and what the price of a map and an
+//! unmap takes, memory that is pinned in one address space and copied from there into the one that a function is in.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, RawFd};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::memory::{Memory, PAGE};
 
@@ -15,6 +15,7 @@ mod request {
     }
     pub(super) const DEVICE_BIND: u64 = number(118);
     pub(super) const DEVICE_ATTACH: u64 = number(119);
+    pub(super) const DEVICE_DETACH: u64 = number(120);
     pub(super) const IOAS_ALLOC: u64 = number(0x81);
     pub(super) const IOAS_COPY: u64 = number(0x83);
     pub(super) const IOAS_MAP: u64 = number(0x85);
@@ -22,6 +23,8 @@ mod request {
     pub(super) const HWPT_ALLOC: u64 = number(0x89);
     /// The caller names the IOVA; the device may read and write.
     pub(super) const FIXED_READ_WRITE: u32 = 7;
+    /// `IOMMU_HWPT_ALLOC_PASID`.
+    pub(super) const FOR_PASIDS: u32 = 1 << 3;
 }
 
 /// `struct vfio_device_bind_iommufd`, as it was first.
@@ -33,12 +36,21 @@ struct Bind {
     device: u32,
 }
 
-/// `struct vfio_device_attach_iommufd_pt`, as it was first.
+/// `struct vfio_device_attach_iommufd_pt`. Kernels that know no PASIDs go no further than the table.
 #[repr(C)]
 struct Attach {
     size: u32,
     flags: u32,
     table: u32,
+    pasid: u32,
+}
+
+/// `struct vfio_device_detach_iommufd_pt`.
+#[repr(C)]
+struct Detach {
+    size: u32,
+    flags: u32,
+    pasid: u32,
 }
 
 /// `struct iommu_ioas_alloc`.
@@ -93,16 +105,14 @@ struct TableAlloc {
     reserved: u32,
 }
 
-/// A function in an address space of its own, and a page of memory in another.
-pub(crate) struct Space {
+/// A function that is bound to an iommufd of its own.
+pub(crate) struct Bound {
     iommufd: File,
-    _function: File,
-    memory: Memory,
-    pinned: u32,
-    own: u32,
+    function: File,
+    device: u32,
 }
 
-impl Space {
+impl Bound {
     /// Opens the function at `address` (0000:00:04.0), which must be bound to vfio-pci.
     pub(crate) fn open(address: &str) -> anyhow::Result<Self> {
         let open = |path: String| {
@@ -116,36 +126,105 @@ impl Space {
             .context("the function has no device")??
             .file_name();
         let function = open(format!("/dev/vfio/devices/{}", name.to_string_lossy()))?;
-
         let mut bind =
             Bind { size: size_of::<Bind>() as u32, flags: 0, iommufd: iommufd.as_raw_fd(), device: 0 };
         ask(&function, request::DEVICE_BIND, &mut bind)?;
-        let [pinned, own] = [new_space(&iommufd)?, new_space(&iommufd)?];
-        let mut attach = Attach { size: size_of::<Attach>() as u32, flags: 0, table: own };
-        ask(&function, request::DEVICE_ATTACH, &mut attach)?;
+        Ok(Self { iommufd, function, device: bind.device })
+    }
 
-        let memory = Memory::new(1)?;
+    /// The function.
+    pub(crate) const fn function(&self) -> &File {
+        &self.function
+    }
+
+    /// Makes an address space that maps nothing.
+    pub(crate) fn new_space(&self) -> anyhow::Result<u32> {
+        let mut alloc = Alloc { size: size_of::<Alloc>() as u32, flags: 0, space: 0 };
+        ask(&self.iommufd, request::IOAS_ALLOC, &mut alloc)?;
+        Ok(alloc.space)
+    }
+
+    /// Makes a page table that holds what a space maps.
+    fn new_table(&self, space: u32, flags: u32) -> anyhow::Result<u32> {
+        let size = size_of::<TableAlloc>() as u32;
+        let mut table = TableAlloc { size, flags, device: self.device, space, table: 0, reserved: 0 };
+        ask(&self.iommufd, request::HWPT_ALLOC, &mut table)?;
+        Ok(table.table)
+    }
+
+    /// The same, one that may be there for requests with PASID and beside such as are.
+    pub(crate) fn new_table_for_pasids(&self, space: u32) -> anyhow::Result<u32> {
+        self.new_table(space, request::FOR_PASIDS)
+    }
+
+    /// Attaches the function's requests with a PASID, or those without, to a page table.
+    pub(crate) fn attach(&self, table: u32, pasid: Option<u32>) -> anyhow::Result<()> {
+        let mut attach = Attach {
+            size: size_of::<Attach>() as u32,
+            flags: u32::from(pasid.is_some()),
+            table,
+            pasid: pasid.unwrap_or(0),
+        };
+        ask(&self.function, request::DEVICE_ATTACH, &mut attach)
+    }
+
+    /// Attaches its requests with a PASID to nothing.
+    pub(crate) fn detach(&self, pasid: u32) -> anyhow::Result<()> {
+        let mut detach = Detach { size: size_of::<Detach>() as u32, flags: 1, pasid };
+        ask(&self.function, request::DEVICE_DETACH, &mut detach)
+    }
+
+    /// Maps `length` bytes of `memory` from `offset` on.
+    pub(crate) fn map(
+        &self,
+        space: u32,
+        iova: u64,
+        memory: &Memory,
+        offset: usize,
+        length: usize,
+    ) -> anyhow::Result<()> {
+        ensure!(
+            offset.checked_add(length).is_some_and(|end| end <= memory.len()),
+            "the range is beyond the memory"
+        );
         let mut map = Map {
             size: size_of::<Map>() as u32,
             flags: request::FIXED_READ_WRITE,
-            space: pinned,
+            space,
             reserved: 0,
-            address: memory.address(),
-            length: PAGE as u64,
-            iova: 0,
+            address: memory.address() + offset as u64,
+            length: length as u64,
+            iova,
         };
-        ask(&iommufd, request::IOAS_MAP, &mut map)?;
+        ask(&self.iommufd, request::IOAS_MAP, &mut map)
+    }
+
+    /// Takes away every mapping from `iova` on.
+    pub(crate) fn unmap(&self, space: u32, iova: u64, length: usize) -> anyhow::Result<()> {
+        let mut unmap = Unmap { size: size_of::<Unmap>() as u32, space, iova, length: length as u64 };
+        ask(&self.iommufd, request::IOAS_UNMAP, &mut unmap)
+    }
+}
+
+/// A function in an address space of its own, and a page of memory in another.
+pub(crate) struct Space {
+    bound: Bound,
+    memory: Memory,
+    pinned: u32,
+    own: u32,
+}
+
+impl Space {
+    /// Opens the function at `address` (0000:00:04.0), which must be bound to vfio-pci.
+    pub(crate) fn open(address: &str) -> anyhow::Result<Self> {
+        let bound = Bound::open(address)?;
+        let [pinned, own] = [bound.new_space()?, bound.new_space()?];
+        bound.attach(own, None)?;
+        let memory = Memory::new(1)?;
+        bound.map(pinned, 0, &memory, 0, PAGE)?;
         // A table of that space has its memory pinned although nobody uses it.
-        let mut table = TableAlloc {
-            size: size_of::<TableAlloc>() as u32,
-            flags: 0,
-            device: bind.device,
-            space: pinned,
-            table: 0,
-            reserved: 0,
-        };
-        ask(&iommufd, request::HWPT_ALLOC, &mut table)?;
-        Ok(Self { iommufd, _function: function, memory, pinned, own })
+        bound.new_table(pinned, 0)?;
+        Ok(Self { bound, memory, pinned, own })
     }
 
     /// Lets the function reach the page at `iova`.
@@ -159,21 +238,13 @@ impl Space {
             to_iova: iova,
             from_iova: 0,
         };
-        ask(&self.iommufd, request::IOAS_COPY, &mut copy)
+        ask(&self.bound.iommufd, request::IOAS_COPY, &mut copy)
     }
 
     /// Takes the page away again.
     pub(crate) fn unmap(&self, iova: u64) -> anyhow::Result<()> {
-        let length = self.memory.len() as u64;
-        let mut unmap = Unmap { size: size_of::<Unmap>() as u32, space: self.own, iova, length };
-        ask(&self.iommufd, request::IOAS_UNMAP, &mut unmap)
+        self.bound.unmap(self.own, iova, self.memory.len())
     }
-}
-
-fn new_space(iommufd: &File) -> anyhow::Result<u32> {
-    let mut alloc = Alloc { size: size_of::<Alloc>() as u32, flags: 0, space: 0 };
-    ask(iommufd, request::IOAS_ALLOC, &mut alloc)?;
-    Ok(alloc.space)
 }
 
 /// Makes a request with the structure that it wants.

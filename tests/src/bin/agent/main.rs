@@ -14,6 +14,7 @@ mod iommufd;
 mod kexec;
 mod memory;
 mod nvme;
+mod pasid;
 mod peer;
 mod port;
 mod probe;
@@ -52,6 +53,8 @@ enum Command {
     Edu(edu::Edu),
     /// Drive a probe from user space: a script in memory.
     Probe(script::Probe),
+    /// Drive a probe from user space: requests with PASID, each PASID in an address space of its own.
+    Pasid(pasid::Pasid),
     /// Have a probe work in this process's address space.
     #[command(subcommand)]
     Sva(sva::Sva),
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Count(count) => count.run(),
         Command::Edu(edu) => edu.run(),
         Command::Probe(probe) => probe.run(),
+        Command::Pasid(pasid) => pasid.run(),
         Command::Sva(sva) => sva.run(),
         Command::Floor(floor) => floor.run(),
         Command::Watch(watch) => watch.run(),

@@ -19,6 +19,7 @@ pub(crate) const IDENTITY: u32 = 0x424F_5250;
 
 /// Flags of a command.
 pub(crate) mod flag {
+    pub(crate) const PASID: u32 = 1 << 0;
     pub(crate) const PRIVILEGED: u32 = 1 << 1;
     pub(crate) const EXECUTE: u32 = 1 << 2;
     /// By translations of the device's own.
@@ -116,6 +117,11 @@ impl Block {
     /// With more flags.
     pub(crate) fn with(self, flags: u32) -> Self {
         Self { flags: self.flags | flags, ..self }
+    }
+
+    /// By requests with a PASID.
+    pub(crate) fn of_pasid(self, pasid: u32) -> Self {
+        Self { pasid, ..self.with(flag::PASID) }
     }
 
     /// Into the device's buffer, or out of it, from `offset` on.

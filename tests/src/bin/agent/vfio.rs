@@ -44,13 +44,13 @@ struct GroupStatus {
 /// `struct vfio_region_info`.
 #[repr(C)]
 #[derive(Default)]
-struct RegionInfo {
+pub(crate) struct RegionInfo {
     size: u32,
     flags: u32,
     index: u32,
     capabilities: u32,
-    length: u64,
-    offset: u64,
+    pub(crate) length: u64,
+    pub(crate) offset: u64,
 }
 
 /// `struct vfio_iommu_type1_dma_map`.
@@ -253,7 +253,7 @@ fn open(path: &str) -> anyhow::Result<File> {
     File::options().read(true).write(true).open(path).with_context(|| format!("cannot open {path}"))
 }
 
-fn region(device: &File, index: u32) -> anyhow::Result<RegionInfo> {
+pub(crate) fn region(device: &File, index: u32) -> anyhow::Result<RegionInfo> {
     let mut info = RegionInfo { size: size_of::<RegionInfo>() as u32, index, ..RegionInfo::default() };
     // SAFETY: the structure is of the size it names and outlives the call.
     unsafe { ioctl(device, request::DEVICE_GET_REGION_INFO, &raw mut info as u64)? };
@@ -261,7 +261,7 @@ fn region(device: &File, index: u32) -> anyhow::Result<RegionInfo> {
 }
 
 /// Sets Memory Space and Bus Master in the command register.
-fn enable_dma(device: &File) -> anyhow::Result<()> {
+pub(crate) fn enable_dma(device: &File) -> anyhow::Result<()> {
     use std::os::unix::fs::FileExt as _;
     let command = region(device, request::CONFIG)?.offset + 4;
     device.write_all_at(&0x0006_u16.to_le_bytes(), command).context("cannot write configuration space")
