@@ -7,9 +7,9 @@
 
 mod character;
 mod container;
-mod device;
 mod error;
 mod group;
+mod group_file;
 mod interrupts;
 mod iommufd;
 mod kvm;
@@ -36,8 +36,8 @@ use crate::config::{HostDmaChoice, VfioSource};
 use crate::memory;
 
 use character::CharacterDevice;
-use device::GroupedDevice;
 use group::Backing;
+use group_file::GroupFile;
 use iommufd::{Attachable, Members, Mover};
 use ranges::Ranges;
 use sysfs::Found;
@@ -85,7 +85,7 @@ pub struct Device(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Grouped(GroupedDevice),
+    Grouped(File),
     Character(Arc<CharacterDevice>),
 }
 
@@ -93,7 +93,7 @@ impl Device {
     /// A descriptor of the function, for [`devices::vfio::VfioDevice`].
     pub fn descriptor(&self) -> io::Result<File> {
         match &self.0 {
-            Kind::Grouped(device) => device.descriptor(),
+            Kind::Grouped(device) => device.try_clone(),
             Kind::Character(device) => device.descriptor(),
         }
     }
@@ -235,22 +235,18 @@ impl Host {
     fn take_with_group(&mut self, found: Found) -> Result<Taken, HostError> {
         interrupts::check(&self.sysfs, self.wishes.allow_unsafe_interrupts, "vfio_iommu_type1")?;
         let known = self.groups.get(&found.group).and_then(Weak::upgrade);
-        let container = match (known.as_deref().map(|group| &group.backing), &self.shared) {
-            (Some(Backing::Container(container)), _) | (None, Some(SharedSpace::Container(container))) => {
-                container.clone()
-            }
-            _ => {
-                limits::check_locked_memory(self.containers() + 1, memory::size(self.targets.ram()))?;
-                Arc::new(Container::open(self.kvm.as_ref())?)
-            }
+        let file = match known.as_deref().map(|group| &group.backing) {
+            Some(Backing::Container(file)) => file.clone(),
+            _ => Arc::new(GroupFile::open(&found, self.container()?, self.kvm.as_ref())?),
         };
-        let device = GroupedDevice::open(&self.sysfs, &found, &container)?;
+        let container = file.container().clone();
         if self.wishes.spaces == Spaces::Shared && self.shared.is_none() {
             let shared = SharedSpace::Container(container.clone());
             self.map_all(&*shared.mapper(&self.targets), &container.ranges()?)?;
             self.shared = Some(shared);
         }
-        let group = known.unwrap_or_else(|| self.know(&found, Backing::Container(container.clone())));
+        let device = file.device(&found)?;
+        let group = known.unwrap_or_else(|| self.know(&found, Backing::Container(file)));
         Ok(Taken {
             name: found.address,
             device: Device(Kind::Grouped(device)),
@@ -259,6 +255,19 @@ impl Host {
             pasid_bits: 0,
             reserved: found.reserved,
         })
+    }
+
+    /// The container for a group that is new here.
+    fn container(&mut self) -> Result<Arc<Container>, HostError> {
+        if self.groups.values().all(|group| group.strong_count() == 0) {
+            // What all have left maps nothing any more.
+            self.shared = None;
+        }
+        if let Some(SharedSpace::Container(container)) = &self.shared {
+            return Ok(container.clone());
+        }
+        limits::check_locked_memory(self.containers() + 1, memory::size(self.targets.ram()))?;
+        Ok(Arc::new(Container::open()?))
     }
 
     /// Takes a function by its character device, which is `file` if it was passed in.

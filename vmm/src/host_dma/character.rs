@@ -15,8 +15,9 @@ use vfio_bindings::bindings::vfio::{
 use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::ioctl_io_nr;
 
-use super::device::not_viable;
+use super::group_file::not_viable;
 use super::iommufd::{Attachable, Iommufd};
+use super::kvm::Known;
 use super::sysfs::{Found, Neighbour};
 use super::{HostError, KvmVfio};
 
@@ -25,16 +26,16 @@ ioctl_io_nr!(VFIO_DEVICE_BIND_IOMMUFD, VFIO_TYPE.into(), VFIO_BASE + 18);
 ioctl_io_nr!(VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_TYPE.into(), VFIO_BASE + 19);
 ioctl_io_nr!(VFIO_DEVICE_DETACH_IOMMUFD_PT, VFIO_TYPE.into(), VFIO_BASE + 20);
 
-/// A function that is bound to an iommufd. Dropping it lets KVM forget it and attaches it to nothing; it goes
+/// A function that is bound to an iommufd. Dropping it attaches it to nothing and lets KVM forget it; it goes
 /// back to the host when every other descriptor of it is closed too.
 #[derive(Debug)]
 pub(super) struct CharacterDevice {
-    file: File,
+    file: Arc<File>,
     number: u32,
     pasid_bits: u8,
     /// The PASIDs that are attached to something.
     pasids: Mutex<BTreeSet<u32>>,
-    kvm: Option<KvmVfio>,
+    _known: Option<Known>,
 }
 
 /// Finds the character device of the function that was `found`; none where the kernel has no such devices.
@@ -67,12 +68,9 @@ impl CharacterDevice {
     ) -> Result<Arc<Self>, HostError> {
         check_unbound(&file, found)?;
         // KVM's wish to know comes first: binding is when the function learns which machine it is for.
-        if let Some(kvm) = kvm {
-            kvm.add(&file).map_err(HostError::step("tell KVM of a device"))?;
-        }
-        let device = |file, number, pasid_bits| {
-            Arc::new(Self { file, number, pasid_bits, pasids: Mutex::default(), kvm: kvm.cloned() })
-        };
+        let file = Arc::new(file);
+        let known = kvm.map(|kvm| kvm.introduce(&file)).transpose();
+        let known = known.map_err(HostError::step("tell KVM of a device"))?;
         let mut argument = vfio_device_bind_iommufd {
             argsz: size_of::<vfio_device_bind_iommufd>() as u32,
             iommufd: iommufd.descriptor().map_or(-1, AsRawFd::as_raw_fd),
@@ -80,12 +78,11 @@ impl CharacterDevice {
         };
         // SAFETY: the structure is of the size it says.
         if unsafe { ioctl_with_mut_ref(&file, VFIO_DEVICE_BIND_IOMMUFD(), &mut argument) } < 0 {
-            let refusal = bind_error(io::Error::last_os_error(), found, path);
-            drop(device(file, 0, 0));
-            return Err(refusal);
+            return Err(bind_error(io::Error::last_os_error(), found, path));
         }
         let number = argument.out_devid;
-        Ok(device(file, number, iommufd.pasid_bits(number)))
+        let pasid_bits = iommufd.pasid_bits(number);
+        Ok(Arc::new(Self { file, number, pasid_bits, pasids: Mutex::default(), _known: known }))
     }
 
     fn pasids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -145,19 +142,12 @@ impl Attachable for CharacterDevice {
 
 impl Drop for CharacterDevice {
     fn drop(&mut self) {
-        // Refused only to a function that is not bound, which is attached to nothing either.
+        // Refused only to a function that is attached to nothing.
         let pasids = std::mem::take(&mut *self.pasids());
         for pasid in pasids {
             let _ = self.detach(Some(Pasid(pasid)));
         }
         let _ = self.detach(None);
-        if let Some(kvm) = &self.kvm
-            && let Err(error) = kvm.remove(&self.file)
-        {
-            tracing::warn!(
-                "KVM does not forget a device ({error}), so the host gets it back with the machine's end"
-            );
-        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use devices::VtdUnit;
 use iommu::{HostDma, HostMapper, HostUnit};
 
+use super::group_file::GroupFile;
 use super::iommufd::{Members, Mover};
 use super::peers::{Finder, Mapper};
 use super::ranges::Ranges;
-use super::{Container, HostError, Peers, Targets, Type1};
+use super::{HostError, Peers, Targets, Type1};
 use crate::memory;
 
 /// An IOMMU group with functions taken: functions that the host's IOMMU cannot tell apart.
@@ -24,7 +25,7 @@ pub struct Group {
 /// What carries out a group's DMA.
 pub(super) enum Backing {
     /// A container, for the group alone unless all share one.
-    Container(Arc<Container>),
+    Container(Arc<GroupFile>),
     /// Whichever space of an iommufd it is put into.
     Movable(Arc<Members>),
 }
@@ -62,8 +63,8 @@ impl Group {
     /// How the group's DMA is carried out, for the one who decides on it.
     fn dma(&self) -> HostDma {
         match &self.backing {
-            Backing::Container(container) => {
-                HostDma::Fixed(Box::new(Type1::new(container.clone(), self.targets.clone())))
+            Backing::Container(group) => {
+                HostDma::Fixed(Box::new(Type1::new(group.container().clone(), self.targets.clone())))
             }
             Backing::Movable(members) => {
                 HostDma::Movable { iommu: members.iommufd().clone(), group: Box::new(Mover(members.clone())) }
@@ -104,7 +105,7 @@ impl Group {
 
     pub(super) fn ranges(&self) -> Result<Ranges, HostError> {
         match &self.backing {
-            Backing::Container(container) => container.ranges(),
+            Backing::Container(group) => group.container().ranges(),
             Backing::Movable(members) => Ok(members.iommufd().usable()),
         }
     }

@@ -1,8 +1,9 @@
 //! KVM's knowledge of VFIO groups and devices.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use kvm_bindings::{
@@ -10,20 +11,23 @@ use kvm_bindings::{
     kvm_device_type_KVM_DEV_TYPE_VFIO,
 };
 use kvm_ioctls::{DeviceFd, VmFd};
-use vfio_ioctls::VfioDeviceFd;
 
 use super::HostError;
 
-/// KVM's VFIO device: it learns which groups and devices the guest has, and what they can do (whether DMA can
-/// be incoherent, and that interrupts may be posted). Containers made with it tell it of every group that
-/// joins them, and keep it.
-#[derive(Clone, Debug)]
-pub struct KvmVfio(Arc<Handles>);
+/// KVM's VFIO device: it learns by their files which groups and devices the guest has, and what they can do (whether DMA
+/// can be incoherent, and that interrupts may be posted).
+#[derive(Clone)]
+pub struct KvmVfio(Arc<dyn Listener>);
 
-#[derive(Debug)]
-struct Handles {
-    groups: Arc<VfioDeviceFd>,
-    files: DeviceFd,
+/// Who is told of files.
+trait Listener: Send + Sync {
+    fn tell(&self, file: RawFd, what: u32) -> io::Result<()>;
+}
+
+/// A file that KVM knows, and keeps open, until this is dropped.
+pub(super) struct Known {
+    kvm: KvmVfio,
+    file: Arc<File>,
 }
 
 impl KvmVfio {
@@ -33,37 +37,43 @@ impl KvmVfio {
         let device = vm
             .create_device(&mut device)
             .map_err(|error| HostError::step("make KVM's VFIO device")(error.into()))?;
-        let groups = VfioDeviceFd::new_from_kvm(device);
-        let files = groups
-            .try_clone()
-            .and_then(VfioDeviceFd::to_kvm)
-            .map_err(|error| HostError::step("duplicate KVM's VFIO device")(io::Error::other(error)))?;
-        Ok(Self(Arc::new(Handles { groups: Arc::new(groups), files })))
+        Ok(Self(Arc::new(device)))
     }
 
-    /// For [`vfio_ioctls::VfioContainer::new`].
-    pub(super) fn handle(&self) -> Arc<VfioDeviceFd> {
-        self.0.groups.clone()
+    /// Tells KVM of a group's or a device's file.
+    pub(super) fn introduce(&self, file: &Arc<File>) -> io::Result<Known> {
+        self.0.tell(file.as_raw_fd(), KVM_DEV_VFIO_FILE_ADD)?;
+        Ok(Known { kvm: self.clone(), file: file.clone() })
     }
+}
 
-    /// Tells KVM of a device, by its own file. KVM keeps the file open until it is removed.
-    pub(super) fn add(&self, device: &File) -> io::Result<()> {
-        self.tell(device, KVM_DEV_VFIO_FILE_ADD)
-    }
-
-    /// Takes back what [`add`](Self::add) said.
-    pub(super) fn remove(&self, device: &File) -> io::Result<()> {
-        self.tell(device, KVM_DEV_VFIO_FILE_DEL)
-    }
-
-    fn tell(&self, device: &File, what: u32) -> io::Result<()> {
-        let number = device.as_raw_fd();
+impl Listener for DeviceFd {
+    fn tell(&self, file: RawFd, what: u32) -> io::Result<()> {
         let attribute = kvm_device_attr {
             group: KVM_DEV_VFIO_FILE,
             attr: what.into(),
-            addr: std::ptr::from_ref(&number) as u64,
+            addr: std::ptr::from_ref(&file) as u64,
             flags: 0,
         };
-        self.0.files.set_device_attr(&attribute).map_err(Into::into)
+        self.set_device_attr(&attribute).map_err(Into::into)
     }
 }
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        if let Err(error) = self.kvm.0.tell(self.file.as_raw_fd(), KVM_DEV_VFIO_FILE_DEL) {
+            tracing::warn!(
+                "KVM does not forget a device ({error}), so the host gets it back with the machine's end"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Known").field(&self.file).finish()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod fake;

@@ -109,6 +109,44 @@ fn functions_of_one_group_are_in_it_together_until_the_last_is_given_back() {
 }
 
 #[test]
+fn kvm_knows_a_group_until_the_last_function_of_it_is_given_back() {
+    let fake = FakeHost::new("known-group");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    let mut host = fake.host(false, HostDmaChoice::Type1);
+    let found = sysfs::inspect(&fake.root, FUNCTION).unwrap();
+    let (kvm, files) = kvm::fake::listening();
+    let backing = || Backing::Container(Arc::new(GroupFile::of_nothing(&kvm)));
+    let first = host.know(&found, backing());
+    let second = host.groups[&Some(7)].upgrade().unwrap();
+    assert_eq!(files.known(), 1);
+    drop(first);
+    assert_eq!(files.known(), 1, "one of the group is still there");
+    drop(second);
+    assert_eq!(files.known(), 0);
+    // And knows it when it comes again.
+    let _again = host.know(&found, backing());
+    assert_eq!(files.known(), 1);
+}
+
+#[test]
+fn a_container_that_everyone_has_left_is_not_used_again() {
+    let fake = FakeHost::new("left");
+    fake.add(FUNCTION, Some("vfio-pci"), Some(7));
+    let mut host = fake.host(false, HostDmaChoice::Type1);
+    let found = sysfs::inspect(&fake.root, FUNCTION).unwrap();
+    let (kvm, _files) = kvm::fake::listening();
+    let file = Arc::new(GroupFile::of_nothing(&kvm));
+    let container = file.container().clone();
+    host.shared = Some(SharedSpace::Container(container.clone()));
+    let group = host.know(&found, Backing::Container(file));
+    assert!(Arc::ptr_eq(&host.container().unwrap(), &container));
+    drop(group);
+    // There may be no VFIO here to make a new one of.
+    let _ = host.container();
+    assert!(host.shared.is_none());
+}
+
+#[test]
 fn iommufd_is_used_where_host_and_device_have_it_and_the_user_may_open_both() {
     let fake = FakeHost::new("choice");
     fake.add(FUNCTION, Some("vfio-pci"), Some(7));

@@ -42,11 +42,17 @@ fn an_answer_cut_short_tells_less_and_does_no_harm() {
     assert_eq!(parse_info(&[]), ContainerInfo::default());
 }
 
+impl Container {
+    /// One that no kernel has.
+    pub(in crate::host_dma) fn of_nothing() -> Self {
+        Self { file: File::open("/dev/null").unwrap(), lives: Mutex::new(false) }
+    }
+}
+
 #[test]
 fn vfio_not_loaded_is_said_with_the_command_that_loads_it() {
     for errno in [libc::ENOENT, libc::ENODEV, libc::ENXIO] {
-        let error = VfioError::OpenContainer(io::Error::from_raw_os_error(errno));
-        let text = open_error(error).to_string();
+        let text = open_error(io::Error::from_raw_os_error(errno)).to_string();
         assert!(
             text.contains("/dev/vfio/vfio does not exist") && text.contains("modprobe vfio-pci"),
             "{text}"
@@ -56,10 +62,15 @@ fn vfio_not_loaded_is_said_with_the_command_that_loads_it() {
 
 #[test]
 fn other_refusals_of_a_container_say_what_is_wrong() {
-    let text = |error| open_error(error).to_string();
-    let refused = |errno| text(VfioError::OpenContainer(io::Error::from_raw_os_error(errno)));
+    let refused = |errno| open_error(io::Error::from_raw_os_error(errno)).to_string();
     assert!(refused(libc::EACCES).contains("/dev/vfio/vfio may not be opened by this user"));
     assert!(refused(libc::EMFILE).contains("refused to open /dev/vfio/vfio"));
-    assert!(text(VfioError::VfioApiVersion).contains("its version is unknown"));
-    assert!(text(VfioError::VfioExtension).contains("it has no type1 v2"));
+}
+
+#[test]
+fn a_group_that_the_kernel_does_not_take_leaves_the_container_as_it_was() {
+    let container = Container::of_nothing();
+    let error = container.join(&File::open("/dev/null").unwrap()).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
+    assert!(!*container.lives.lock().unwrap());
 }
