@@ -28,6 +28,8 @@ pub enum HostEvent {
     Failed,
     /// The host wants it back: the guest should power off.
     Requested,
+    /// The hardware is there no more: the guest reads all ones of it.
+    Gone,
 }
 
 /// What an assigned function is made of.
@@ -188,6 +190,11 @@ impl VfioFunction {
     fn silence(&self, state: &mut State) {
         state.interrupts.quiet();
         self.write_hardware_command(Command::empty());
+        self.cut_off();
+    }
+
+    /// Takes away what it reaches, and what is reached of it.
+    fn cut_off(&self) {
         self.set_bus_master(false);
         self.set_pasid_bits(0);
         self.bars.hide();

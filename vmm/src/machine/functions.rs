@@ -10,7 +10,7 @@ use pci::{BridgeError, Bus, InterruptPin, InterruptWire, PlaceError, RootComplex
 
 use super::chipset::Chipset;
 use super::hot_plug::{HotSlot, Plan, Port};
-use super::{BuildError, Outcome, Parts, assigned};
+use super::{BuildError, Outcome, Parts, PowerSwitch, assigned};
 use crate::config::{DeviceKind, DeviceSpec, Placement, VfioSpec};
 use crate::event_loop::EventLoop;
 use crate::host_dma::Taken;
@@ -30,6 +30,24 @@ pub(super) struct Settled {
     pub(super) function: Arc<VfioFunction>,
     /// The slot it may leave; none if it stays for as long as the machine runs.
     pub(super) slot: Option<HotSlot>,
+}
+
+/// What is done when the host says something of a function that stays where it is.
+fn of_fixed(name: String, power: Arc<PowerSwitch>) -> impl Fn(HostEvent) + Send + Sync + 'static {
+    move |event| match event {
+        HostEvent::Failed => {
+            eprintln!("\rportcullis: {name} reported an error it cannot recover from; the guest has lost it");
+        }
+        HostEvent::Requested => {
+            eprintln!("\rportcullis: the host wants {name} back, so the machine stops");
+            power.end(Outcome::PowerOff);
+        }
+        // As where nobody sits in a slot: the machine goes on.
+        HostEvent::Gone => eprintln!(
+            "\rportcullis: {name} is gone from the host; the guest reads all ones of it, and the host is done with it \
+             when the machine ends"
+        ),
+    }
 }
 
 fn port_error(error: BridgeError, name: &str) -> BuildError {
@@ -135,19 +153,7 @@ impl<'a> Builder<'a> {
             (placement, ..) => self.slot(&name, placement.unwrap_or(Placement::Port))?,
         };
         let location = slot.location();
-        let power = self.parts.power.clone();
-        let events = {
-            let name = name.clone();
-            move |event| match event {
-                HostEvent::Failed => eprintln!(
-                    "\rportcullis: {name} reported an error it cannot recover from; the guest has lost it"
-                ),
-                HostEvent::Requested => {
-                    eprintln!("\rportcullis: the host wants {name} back, so the machine stops");
-                    power.end(Outcome::PowerOff);
-                }
-            }
-        };
+        let events = of_fixed(name.clone(), self.parts.power.clone());
         let line = self.line(&slot, InterruptPin::A)?;
         let function = assigned::make(self.parts, name, &slot, line, taken, Box::new(events))?;
         self.event_loop.add(function.clone());
@@ -254,5 +260,21 @@ impl<'a> Builder<'a> {
         self.chipset
             .pci_line(slot.interrupt_wire(pin))
             .ok_or_else(|| BuildError::Invalid("The IOAPIC has no pin for a PCI interrupt".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_survives_hardware_that_is_gone_and_not_a_host_that_wants_it_back() {
+        let power = Arc::new(PowerSwitch::new(EventLoop::new().unwrap().ender().unwrap()));
+        let events = of_fixed("0000:03:00.0".into(), power.clone());
+        events(HostEvent::Gone);
+        events(HostEvent::Failed);
+        assert_eq!(power.outcome(), None);
+        events(HostEvent::Requested);
+        assert_eq!(power.outcome(), Some(Outcome::PowerOff));
     }
 }

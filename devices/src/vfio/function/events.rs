@@ -38,8 +38,15 @@ impl EventSubscriber for VfioFunction {
                 (self.events)(HostEvent::Failed);
             }
             mark::REQUEST if self.triggers.request.read().is_ok() => {
-                tracing::warn!("The host wants {} back: the guest is asked to power off", self.name);
-                (self.events)(HostEvent::Requested);
+                if self.is_present() {
+                    tracing::warn!("The host wants {} back: the guest is asked to power off", self.name);
+                    (self.events)(HostEvent::Requested);
+                } else if !self.off.swap(true, Ordering::AcqRel) {
+                    // The host asks again and again, and nothing is written to what is not there.
+                    self.state().interrupts.quiet();
+                    self.cut_off();
+                    (self.events)(HostEvent::Gone);
+                }
             }
             _ => {}
         }

@@ -59,7 +59,12 @@ fn setup_of(host: FakeHost) -> Setup {
         line: Some(line.clone()),
         slots: Arc::new(slots.clone()),
         events: Box::new(move |event| {
-            counter.fetch_add(if event == HostEvent::Failed { 1 } else { 100 }, Ordering::Relaxed);
+            let weight = match event {
+                HostEvent::Failed => 1,
+                HostEvent::Requested => 100,
+                HostEvent::Gone => 10_000,
+            };
+            counter.fetch_add(weight, Ordering::Relaxed);
         }),
     };
     let mut requester: Option<Arc<dyn AssignedFunction>> = None;
@@ -482,6 +487,30 @@ fn a_request_of_the_host_is_passed_on_and_the_guest_keeps_the_device_until_then(
     setup.turn();
     assert_eq!(setup.said.load(Ordering::Relaxed), 100);
     assert_eq!(setup.read_u32(0), 0x0010_1B36);
+}
+
+#[test]
+fn hardware_that_the_host_has_lost_is_cut_off_and_said_once() {
+    let setup = setup();
+    setup.write_u16(4, 6);
+    setup.function.reachable(&setup.function.bars());
+    assert!(setup.requester.bus_master() && !setup.slots.used().is_empty());
+    setup.host.config.lock().unwrap()[8..].fill(0xFF);
+    setup.log.take();
+    for _ in 0..3 {
+        setup.host.interrupt(InterruptKind::Request, 0);
+        setup.turn();
+    }
+    assert_eq!(setup.said.load(Ordering::Relaxed), 10_000);
+    assert!(!setup.requester.bus_master());
+    assert_eq!(setup.slots.used(), []);
+    let log = setup.log.take();
+    assert!(log.contains(&Event::Unmapped), "{log:?}");
+    assert_eq!(setup.read_u32(0), u32::MAX);
+    let mut data = [0; 4];
+    setup.function.bar_read(0, 0, &mut data);
+    assert_eq!(data, [0xFF; 4]);
+    assert_eq!(setup.function.bars(), [None; BAR_COUNT]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Mailbox {
     pub(super) fn host(&self, slot: u16, event: HostEvent) {
         self.note(slot, |news| match event {
             HostEvent::Requested => news.requested = true,
-            HostEvent::Failed => news.failed = true,
+            HostEvent::Failed | HostEvent::Gone => news.failed = true,
         });
     }
 
