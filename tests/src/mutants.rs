@@ -161,6 +161,7 @@
 //! - Every device pins all memory, used or not: `identity-without-bus-master`.
 //! - A BAR as a DMA target ends the machine, or spoils the mappings beside it: `bar-target-panics`,
 //!   `bar-target-poisons`, `bar-target-unchecked`.
+//! - A BAR is found where it was: `bar-found-where-it-was`.
 //! - The host's limit of mappings is run against for ever: `full-host-asked-again`.
 //! - What a guest makes the host keep has no bound: `mapped-times-over`.
 //! - A mapping that fails half-way leaves pages pinned: `failed-map-leaves-half`.
@@ -185,6 +186,7 @@
 //! - An event is lost: `slot-interrupts-once`.
 //! - What comes finds no room: `empty-slot-without-room`.
 //! - It gets what was meant for the one before: `news-of-the-last`.
+//! - Hardware that is gone for good counts as wanted back: `gone-hardware-wanted`.
 //! - Anybody can change the machine, or make it work or keep without bound: `control-for-everybody`,
 //!   `control-takes-any-file`, `request-without-end`, `answers-pile-up`.
 //!

@@ -193,6 +193,19 @@ pub(super) const ALL: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "bar-found-where-it-was",
+        why: "A BAR can still be mapped where the guest does not see it any more.",
+        file: "vmm/src/host_dma/peers.rs",
+        find: "        finder.hide(*guest, *length);
+        match mapper",
+        replace: "        let _ = finder;
+        match mapper",
+        killed_by: Test::unit(
+            "portcullis",
+            "host_dma::iommufd::bars::tests::others_reach_a_bar_until_the_guest_does_not_see_it_any_more",
+        ),
+    },
+    Mutant {
         name: "failed-map-leaves-half",
         why: "A mapping whose second half fails leaves its first half mapped, and its pages pinned.",
         file: "vmm/src/host_dma/type1.rs",

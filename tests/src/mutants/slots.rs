@@ -122,4 +122,15 @@ pub(super) const ALL: &[Mutant] = &[
             "machine::hot_plug::mailbox::tests::what_was_said_of_one_function_is_not_heard_of_the_next",
         ),
     },
+    Mutant {
+        name: "gone-hardware-wanted",
+        why: "A function that was pulled out of the host ends the machine, as one that the host wants back.",
+        file: "devices/src/vfio/function/events.rs",
+        find: "if self.is_present() {",
+        replace: "if true {",
+        killed_by: Test::unit(
+            "devices",
+            "vfio::function::tests::hardware_that_the_host_has_lost_is_cut_off_and_said_once",
+        ),
+    },
 ];
