@@ -180,13 +180,14 @@
 //!
 //! Hot-plug:
 //! - What was pulled out is still used, reached or sending: `removal-waits-for-nobody`, `removed-bars-stay`,
-//!   `removed-function-sends`.
+//!   `removed-function-sends`, `failed-function-stays`.
 //! - What the guest says to a slot does not count, or means more than it said: `slot-power-ignored`,
 //!   `slot-events-unasked`, `released-without-asking`.
 //! - An event is lost: `slot-interrupts-once`.
 //! - What comes finds no room: `empty-slot-without-room`.
 //! - It gets what was meant for the one before: `news-of-the-last`.
 //! - Hardware that is gone for good counts as wanted back: `gone-hardware-wanted`.
+//! - A reset leaves what it should not: `reset-keeps-registers`.
 //! - Anybody can change the machine, or make it work or keep without bound: `control-for-everybody`,
 //!   `control-takes-any-file`, `request-without-end`, `answers-pile-up`.
 //!

@@ -133,4 +133,26 @@ pub(super) const ALL: &[Mutant] = &[
             "vfio::function::tests::hardware_that_the_host_has_lost_is_cut_off_and_said_once",
         ),
     },
+    Mutant {
+        name: "failed-function-stays",
+        why: "The guest keeps a function of which the host has reported an error, until it lets go of it by itself.",
+        file: "vmm/src/machine/hot_plug/mailbox.rs",
+        find: "if self.failed || !present {",
+        replace: "if !present {",
+        killed_by: Test::unit(
+            "portcullis",
+            "machine::hot_plug::mailbox::tests::a_function_that_fails_or_is_gone_is_lost_whatever_else_is_said",
+        ),
+    },
+    Mutant {
+        name: "reset-keeps-registers",
+        why: "After a function-level reset the guest finds its registers as they were.",
+        file: "devices/src/vfio/function.rs",
+        find: "        config.space.reset();",
+        replace: "",
+        killed_by: Test::unit(
+            "devices",
+            "vfio::function::tests::a_function_level_reset_leaves_nothing_running",
+        ),
+    },
 ];
