@@ -18,8 +18,11 @@ const CONTROL: &str = "--control /run/control";
 const FIRST_DRIVE: &str = "--function 0000:00:05.0=01:00.0";
 const SECOND_DRIVE: &str = "--function 0000:01:00.0=02:00.0";
 
-/// What guests' scripts use: `look NAME` asks for a look and waits until it is over.
+/// What guests' scripts use: `look NAME` asks for a look and waits until it is over. The guest stands still while it is
+/// looked at, on a busy machine for long: what its kernel takes for a lockup must last for minutes.
 const LIBRARY: &str = "\
+echo 60 >/proc/sys/kernel/watchdog_thresh
+echo 120 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout
 look() { echo \"@@ look $1\"; read -r _ </dev/console; }
 await_drive() { for try in 1 2 3 4 5 6 7 8 9; do [ -b /dev/nvme0n1 ] && return; sleep 1; done; }
 ";
