@@ -2,24 +2,23 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use devices::vfio::info;
 use vfio_bindings::bindings::vfio::{
-    VFIO_API_VERSION, VFIO_BASE, VFIO_DMA_CC_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE,
-    VFIO_DMA_UNMAP_FLAG_ALL, VFIO_IOMMU_INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
-    VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE, VFIO_TYPE1v2_IOMMU, VFIO_UNMAP_ALL, vfio_iommu_type1_dma_map,
-    vfio_iommu_type1_dma_unmap,
+    VFIO_BASE, VFIO_DMA_CC_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_DMA_UNMAP_FLAG_ALL,
+    VFIO_IOMMU_INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, VFIO_TYPE,
+    VFIO_TYPE1v2_IOMMU, VFIO_UNMAP_ALL, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap,
 };
-use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val};
+use vfio_ioctls::{VfioContainer, VfioError};
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val};
 use vmm_sys_util::ioctl_io_nr;
 
 use super::HostError;
 use super::ranges::Ranges;
 use super::type1::DmaPort;
 
-ioctl_io_nr!(VFIO_GET_API_VERSION, VFIO_TYPE.into(), VFIO_BASE);
 ioctl_io_nr!(VFIO_CHECK_EXTENSION, VFIO_TYPE.into(), VFIO_BASE + 1);
 ioctl_io_nr!(VFIO_SET_IOMMU, VFIO_TYPE.into(), VFIO_BASE + 2);
 ioctl_io_nr!(VFIO_GROUP_SET_CONTAINER, VFIO_TYPE.into(), VFIO_BASE + 4);
@@ -45,18 +44,15 @@ pub(super) struct ContainerInfo {
 }
 
 impl Container {
-    /// Makes an empty container.
+    /// Makes an empty container. `vfio_ioctls` opens it and agrees with the kernel on the interface. The calls behind
+    /// that are made here: of the crate's, every mapping is writable, and a group leaves with any one of its functions.
     pub(super) fn open() -> Result<Self, HostError> {
-        let file = File::options().read(true).write(true).open("/dev/vfio/vfio").map_err(open_error)?;
-        // SAFETY: the call takes no argument.
-        if unsafe { ioctl(&file, VFIO_GET_API_VERSION()) } != VFIO_API_VERSION.cast_signed() {
-            return Err(HostError::Unsupported("its version is unknown"));
-        }
-        let container = Self { file, lives: Mutex::new(false) };
-        if !container.has(VFIO_TYPE1v2_IOMMU) {
-            return Err(HostError::Unsupported("it has no type1 v2"));
-        }
-        Ok(container)
+        let container = VfioContainer::new(None).map_err(open_error)?;
+        // SAFETY: the descriptor is the container's, which is not dropped before it has been duplicated.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(container.as_raw_fd()) };
+        let file = descriptor.try_clone_to_owned();
+        let file = file.map_err(HostError::step("duplicate the descriptor of a container"))?.into();
+        Ok(Self { file, lives: Mutex::new(false) })
     }
 
     /// Puts a group into it. The group leaves when its file is closed, and every function's.
@@ -123,15 +119,22 @@ fn parse_info(answer: &[u8]) -> ContainerInfo {
     ContainerInfo { ranges: Ranges(ranges), free_mappings }
 }
 
-/// What it means that there is no container to be had.
-fn open_error(source: io::Error) -> HostError {
+/// What VFIO's refusal of a container means.
+fn open_error(error: VfioError) -> HostError {
     let path = "/dev/vfio/vfio".to_string();
-    match source.kind() {
-        ErrorKind::NotFound => HostError::NoVfio { path },
-        ErrorKind::PermissionDenied => HostError::NotPermitted { path },
-        // The node stands there without a module behind it.
-        _ if matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => HostError::NoVfio { path },
-        _ => HostError::Step { action: format!("open {path}"), source },
+    match error {
+        VfioError::OpenContainer(source) => match source.kind() {
+            ErrorKind::NotFound => HostError::NoVfio { path },
+            ErrorKind::PermissionDenied => HostError::NotPermitted { path },
+            // The node stands there without a module behind it.
+            _ if matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {
+                HostError::NoVfio { path }
+            }
+            _ => HostError::Step { action: format!("open {path}"), source },
+        },
+        VfioError::VfioApiVersion => HostError::Unsupported("its version is unknown"),
+        VfioError::VfioExtension => HostError::Unsupported("it has no type1 v2"),
+        other => HostError::step(format!("open {path}"))(io::Error::other(other)),
     }
 }
 

@@ -52,7 +52,8 @@ impl Container {
 #[test]
 fn vfio_not_loaded_is_said_with_the_command_that_loads_it() {
     for errno in [libc::ENOENT, libc::ENODEV, libc::ENXIO] {
-        let text = open_error(io::Error::from_raw_os_error(errno)).to_string();
+        let error = VfioError::OpenContainer(io::Error::from_raw_os_error(errno));
+        let text = open_error(error).to_string();
         assert!(
             text.contains("/dev/vfio/vfio does not exist") && text.contains("modprobe vfio-pci"),
             "{text}"
@@ -62,9 +63,12 @@ fn vfio_not_loaded_is_said_with_the_command_that_loads_it() {
 
 #[test]
 fn other_refusals_of_a_container_say_what_is_wrong() {
-    let refused = |errno| open_error(io::Error::from_raw_os_error(errno)).to_string();
+    let text = |error| open_error(error).to_string();
+    let refused = |errno| text(VfioError::OpenContainer(io::Error::from_raw_os_error(errno)));
     assert!(refused(libc::EACCES).contains("/dev/vfio/vfio may not be opened by this user"));
     assert!(refused(libc::EMFILE).contains("refused to open /dev/vfio/vfio"));
+    assert!(text(VfioError::VfioApiVersion).contains("its version is unknown"));
+    assert!(text(VfioError::VfioExtension).contains("it has no type1 v2"));
 }
 
 #[test]
