@@ -109,10 +109,11 @@ impl Page<'_> {
         of_host(interface)
     }
 
-    /// The figure of `variant` over that of its peer, both less the floor.
+    /// The figure of `variant` over that of its peer, both less the floor; none where nothing is left of one.
     fn ratio(&self, variant: Variant, row: &Row) -> Option<f64> {
         let less = |variant| Some(self.median(variant, row)? - self.floor(variant, row.floor)?);
-        Some(less(variant)? / less(variant.peer())?).filter(|ratio| ratio.is_finite())
+        let (own, peers) = (less(variant)?, less(variant.peer())?);
+        (own >= 0.0 && peers > 0.0).then_some(own / peers)
     }
 
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,6 +203,8 @@ const EXPLANATION: &str = "
   wait and the tail register, and waits for the status; then the same to unmap. Linux is Debian's 6.12, which reads the
   drive with `O_DIRECT`; what translation adds is the difference to reads of the same guest after its drive has been put
   into an identity domain.
+- No ratio stands where a figure is below the floor. That QEMU's is, for a page by type1, says that exits cost it less than
+  they cost a VMM that does nothing: something in how it sets up its machine, which is not known yet.
 - Host calls are the `ioctl`s that map, copy or unmap, counted apart from what is timed: the kernel tells of every `ioctl`
   by way of a seccomp filter (`agent calls`).
 - Locked memory is `VmLck` and `VmPin` of the VMM: what type1 and iommufd charge for.
