@@ -4,8 +4,8 @@ use super::commitment::Commitment;
 use super::difference::unmatched;
 use super::extent::{Extent, Extents};
 use super::statistics::Statistics;
-use crate::SourceId;
-use crate::{FirstStage, Iova, Permissions};
+use crate::walk::second_stage::Table;
+use crate::{FirstStage, GuestAddress, Iova, Permissions, SourceId};
 
 /// How many differences of each kind are listed.
 const LISTED: usize = 64;
@@ -76,10 +76,20 @@ impl Audit {
         if walked == said {
             return audit;
         }
-        audit.excess.extend(walked.map(whole));
+        audit.excess.extend(walked.map(|it| whole(it.table)));
         audit.excess.extend(mapped.into_iter().flat_map(Extents::iter).take(LISTED).copied());
-        if is_refused { &mut audit.refused } else { &mut audit.missing }.extend(said.map(whole));
+        if is_refused { &mut audit.refused } else { &mut audit.missing }
+            .extend(said.map(|it| whole(it.table)));
         audit
+    }
+
+    /// Where a second-stage table should be followed and something else is, or nothing. What lies in the table is not
+    /// looked at.
+    pub(super) fn of_table_apart(table: Table, mapped: Option<&Extents>, is_refused: bool) -> Self {
+        let excess = mapped.into_iter().flat_map(Extents::iter).take(LISTED).copied().collect();
+        let whole = vec![whole(table.root)];
+        let (missing, refused) = if is_refused { (Vec::new(), whole) } else { (whole, Vec::new()) };
+        Self { excess, missing, refused }
     }
 
     pub(super) fn of(commitment: &Commitment, wanted: &[Extent]) -> Self {
@@ -95,7 +105,7 @@ impl Audit {
     }
 }
 
-/// All addresses of a first-stage table, as leading to the table itself.
-const fn whole(table: FirstStage) -> Extent {
-    Extent { iova: Iova(0), guest: table.table, length: u64::MAX, permissions: Permissions::READ_WRITE }
+/// All addresses that a table may translate, as leading to the table itself.
+const fn whole(table: GuestAddress) -> Extent {
+    Extent { iova: Iova(0), guest: table, length: u64::MAX, permissions: Permissions::READ_WRITE }
 }

@@ -14,9 +14,14 @@ use super::member::{Member, Verdict};
 use super::operation::{Host, Operation, Whom};
 use super::regime::{Content, PASID_LIMIT, Regime, present_pasids};
 use super::report::{Hearer, Report};
+use super::space::AddressSpace;
 use super::spaces::{SpaceKey, Spaces};
 use crate::invalidation::Invalidation;
 use crate::{AssignedFunction, DomainId, HostGroup, MapError, Pasid, TableMemory};
+
+/// The most second-stage tables that a function's PASIDs are in. One invalidation may have the unit go through all of
+/// them; drivers want one or two.
+pub(super) const TABLE_LIMIT: usize = 8;
 
 /// The PASIDs of a group that mean anything.
 #[derive(Default)]
@@ -149,6 +154,7 @@ impl Pasids {
             self.leave(pasid, group, spaces);
         }
         for (pasid, regime, verdict) in staying {
+            let room = self.room_for(pasid, verdict, host, spaces);
             if self.entries.len() >= PASID_LIMIT && !self.entries.contains_key(&pasid) {
                 told_too_many(id, pasid, operation);
                 continue;
@@ -167,8 +173,9 @@ impl Pasids {
                     report.unfollowed();
                 }
                 Some(content) => {
-                    let entered =
-                        entry.enter(pasid, content, (host, group), spaces, tables, operation, &mut report);
+                    let entered = room.and_then(|()| {
+                        entry.enter(pasid, content, (host, group), spaces, tables, operation, &mut report)
+                    });
                     match entered {
                         Ok(()) => self.moves += 1,
                         Err(error) => {
@@ -184,6 +191,28 @@ impl Pasids {
             }
             operation.add(Whom::Pasid(id, pasid), report);
         }
+    }
+
+    /// Whether `pasid` may have what it asks for, going by the tables that the others are in.
+    fn room_for(
+        &self,
+        pasid: Pasid,
+        verdict: Verdict,
+        host: Host<'_>,
+        spaces: &Spaces,
+    ) -> Result<(), MapError> {
+        let Some(content @ Content::Table(..)) = verdict.content() else { return Ok(()) };
+        let others = self.entries.iter().filter(|(other, _)| **other != pasid);
+        let followed: BTreeSet<_> = others
+            .filter_map(|(_, entry)| entry.place)
+            .filter(|key| spaces.get(*key).is_some_and(AddressSpace::follows_a_table))
+            .collect();
+        let shared =
+            || spaces.find(host.iommu, content, host.identity).is_some_and(|key| followed.contains(&key));
+        if followed.len() < TABLE_LIMIT || shared() {
+            return Ok(());
+        }
+        Err(MapError::Host(format!("no more than {TABLE_LIMIT} second-stage tables of PASIDs are followed")))
     }
 
     /// Takes a PASID from the group: its requests reach nothing.
@@ -255,14 +284,28 @@ impl Pasids {
         let function = sender(members);
         let present = function.map(|function| present_pasids(function, tables).0).unwrap_or_default();
         let pasids: BTreeSet<_> = self.entries.keys().copied().chain(present).collect();
-        let audit = |pasid| {
+        let mut compared = Vec::new();
+        for pasid in pasids {
             let regime = function.map_or(Regime::BLOCKED, |it| Regime::of_pasid(it, pasid, tables));
             let content = Verdict::of_one(&regime, host.iommu.nests()).content();
             let entry = self.entries.get(&pasid);
-            let place = entry.and_then(|entry| entry.place);
-            compare(place, content, entry.is_some_and(Entry::is_left_out), host.identity, spaces, tables)
+            let comparison =
+                (entry.and_then(|entry| entry.place), content, entry.is_some_and(Entry::is_left_out));
+            if !compared.contains(&comparison) {
+                compared.push(comparison);
+            }
+        }
+        let audit = |(place, content, is_left_out): (Option<SpaceKey>, Option<Content>, bool)| {
+            let space = place.and_then(|key| spaces.get(key));
+            match content {
+                // As many tables as there are PASIDs would take too long to read.
+                Some(Content::Table(table, _)) if space.and_then(AddressSpace::content) != content => {
+                    Audit::of_table_apart(table, space.map(|space| space.commitment().present()), is_left_out)
+                }
+                _ => compare(place, content, is_left_out, host.identity, spaces, tables),
+            }
         };
-        pasids.into_iter().map(audit).collect()
+        compared.into_iter().map(audit).collect()
     }
 
     /// How often any went into another address space, and could not.

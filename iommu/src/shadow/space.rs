@@ -52,6 +52,10 @@ impl AddressSpace {
         self.content
     }
 
+    pub(super) const fn follows_a_table(&self) -> bool {
+        matches!(self.content, Some(Content::Table(..)))
+    }
+
     pub(super) const fn commitment(&self) -> &Commitment {
         &self.commitment
     }

@@ -438,4 +438,15 @@ pub(super) const ALL: &[Mutant] = &[
             "host_dma::iommufd::nested::tests::with_the_erratum_nothing_read_only_stands_behind_first_stages",
         ),
     },
+    Mutant {
+        name: "any-number-of-tables",
+        why: "A guest has one invalidation go through as many tables as it has PASIDs.",
+        file: "iommu/src/shadow/pasids.rs",
+        find: "followed.len() < TABLE_LIMIT",
+        replace: "followed.len() < PASID_LIMIT",
+        killed_by: Test::unit(
+            "iommu",
+            "shadow::tests::pasids::more_second_stages_than_are_followed_reach_nothing",
+        ),
+    },
 ];

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::nested::{Asked, Nesting, first_stage, id, page, pages_of};
 use super::scalable::{FIRST_STAGE, PASS_THROUGH, SECOND_STAGE, WIDTH_48};
 use super::*;
+use crate::shadow::pasids::TABLE_LIMIT;
 use crate::shadow::regime::PASID_LIMIT;
 use crate::spec::fault::FaultReason;
 use crate::{Feature, Forget, Pasid, Profile, SpaceId};
@@ -314,6 +315,61 @@ fn more_pasids_than_are_followed_reach_nothing() {
     stage.announce_entry(beyond);
     let faults = stage.announce_entry(Pasid(beyond.0 + 1));
     assert_eq!(faults.iter().map(|fault| fault.pasid).collect::<Vec<_>>(), [Some(Pasid(beyond.0 + 1))]);
+}
+
+#[test]
+fn more_second_stages_than_are_followed_reach_nothing() {
+    let stage = Stage::new();
+    let pasids: Vec<_> = (1..=TABLE_LIMIT as u32 + 1).map(Pasid).collect();
+    let (beyond, within) = pasids.split_last().unwrap();
+    let mut tables = Vec::new();
+    for pasid in &pasids {
+        let table = stage.scene.guest.table(4);
+        stage.scene.map_pages(&table, 0x10_0000, 0x20_0000, 1);
+        stage.write(*pasid, table.root | SECOND_STAGE | WIDTH_48, 0);
+        tables.push(table);
+    }
+    let faults = stage.scene.announce(Invalidation::PasidCacheGlobal);
+    assert_eq!(faults.iter().map(|fault| fault.pasid).collect::<Vec<_>>(), [Some(*beyond)]);
+    let entered = |stage: &Stage| -> Vec<_> {
+        let asked = stage.asked();
+        asked
+            .iter()
+            .filter_map(|it| if let Asked::EnterPasid(who, _) = it { Some(*who) } else { None })
+            .collect()
+    };
+    assert_eq!(entered(&stage), within);
+    let audit = stage.attachment.audit();
+    assert_eq!(
+        audit.refused.iter().map(|extent| extent.guest.0).collect::<Vec<_>>(),
+        [tables.last().unwrap().root]
+    );
+
+    // Who shares a table with another takes no room, and neither does one that goes from table to table.
+    stage.write(FAR, tables[0].root | SECOND_STAGE | WIDTH_48, 0);
+    stage.announce_entry(FAR);
+    stage.write(within[1], tables.last().unwrap().root | SECOND_STAGE | WIDTH_48, 0);
+    stage.announce_entry(within[1]);
+    assert_eq!(entered(&stage), [FAR, within[1], *beyond]);
+    assert!(stage.attachment.audit().is_exact());
+}
+
+#[test]
+fn a_difference_of_several_pasids_is_found_once() {
+    let stage = Stage::new();
+    let table = stage.scene.guest.table(4);
+    for pasid in [FIRST, Pasid(2), FAR] {
+        stage.write(pasid, table.root | SECOND_STAGE | WIDTH_48, 0);
+    }
+    stage.scene.announce(Invalidation::PasidCacheGlobal);
+    stage.scene.map_pages(&table, 0x10_0000, 0x20_0000, 1);
+    assert_eq!(stage.attachment.audit().missing.len(), 1);
+    // What is in a table that none of them is in is not read.
+    let other = stage.scene.guest.table(4);
+    stage.scene.map_pages(&other, 0x10_0000, 0x20_0000, 3);
+    stage.write(FAR, other.root | SECOND_STAGE | WIDTH_48, 0);
+    let missing: Vec<_> = stage.attachment.audit().missing.iter().map(|extent| extent.guest.0).collect();
+    assert_eq!(missing, [0x20_0000, other.root]);
 }
 
 /// What a guest does to an entry.
