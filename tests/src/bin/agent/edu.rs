@@ -63,8 +63,12 @@ fn scatter(function: &Function) -> anyhow::Result<()> {
     const PAGES: usize = 16;
     const IOVA: u64 = 0x0100_0000;
     let memory = Memory::new(PAGES * 2)?;
-    // Every second page, from the last to the first: neighbours for the device are none in memory.
-    let place = |page: usize| (PAGES - 1 - page) * 2 * PAGE;
+    let mut offsets = (0..PAGES * 2)
+        .map(|page| Ok((memory.physical(page * PAGE)?, page * PAGE)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    // Every second page, from the highest to the lowest: neighbours for the device are none in memory.
+    offsets.sort_unstable_by(|one, other| other.cmp(one));
+    let place = |page: usize| offsets[page * 2].1;
     let mut above = 0;
     for page in 0..PAGES {
         function.map(IOVA + (page * PAGE) as u64, &memory, place(page), PAGE)?;
