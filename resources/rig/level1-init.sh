@@ -39,6 +39,7 @@ for port in /sys/class/virtio-ports/*; do
     [ "$(cat "$port/name")" = rig ] && channel=/dev/$(basename "$port")
 done
 [ -n "$channel" ] || { echo "rig: no channel"; poweroff -f; }
+[ -x /bin/agent ] && agent nudge &
 exec 3<>"$channel"
 echo ready >&3
 while read -r nonce seconds script <&3; do

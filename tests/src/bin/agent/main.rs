@@ -13,6 +13,7 @@ mod hog;
 mod iommufd;
 mod kexec;
 mod memory;
+mod nudge;
 mod nvme;
 mod pasid;
 mod peer;
@@ -69,6 +70,8 @@ enum Command {
     Kexec(kexec::Kexec),
     /// Leave hardly any memory to others, until it is killed.
     Hog(hog::Hog),
+    /// Keep every processor from sleeping for good, until it is killed.
+    Nudge,
     /// Give an NVMe controller an admin command without data.
     NvmeAdmin(admin::Admin),
     /// Read NVMe drives from user space, from the first block to the last.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Witness(witness) => witness.run(),
         Command::Kexec(kexec) => kexec.run(),
         Command::Hog(hog) => hog.run(),
+        Command::Nudge => nudge::run(),
         Command::NvmeAdmin(admin) => admin.run(),
         Command::NvmeRead(read) => read.run(),
         Command::NvmeSoak(soak) => soak.run(),
