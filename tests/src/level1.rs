@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use crate::lock::Lock;
 use crate::parts::{Kernel, PartError, Parts};
 use channel::Channel;
@@ -63,6 +65,8 @@ pub struct Config {
     pub iommu: &'static str,
     /// Its memory in MiB, the guests' included.
     pub memory: u32,
+    /// Whether both of its processors run on one of this machine's, in turns.
+    pub one_processor: bool,
     /// Its devices besides the IOMMU and the channel.
     pub devices: Vec<Device>,
     /// Added to its kernel command line.
@@ -79,6 +83,7 @@ impl Default for Config {
             kernel: Kernel::Debian,
             iommu: USUAL_IOMMU,
             memory: 4096,
+            one_processor: false,
             devices: vec![Device::Nvme],
             cmdline: String::new(),
             lifetime: LIFETIME,
@@ -117,7 +122,7 @@ impl Level1 {
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(host_error("cannot use a log"))?)
             .stderr(log);
-        let emulator = command.spawn().map_err(host_error("cannot start QEMU"))?;
+        let emulator = spawn(&mut command, config.one_processor).map_err(host_error("cannot start QEMU"))?;
         let mut level1 = Self {
             emulator,
             channel: Channel::default(),
@@ -243,6 +248,20 @@ fn bounded(limit: Duration) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--foreground", "-k", "5", &patient(limit).as_secs().to_string(), "nice", "-n", "5"]);
     command
+}
+
+/// Starts a program, on the last of the processors that we may use if `one_processor`.
+fn spawn(command: &mut Command, one_processor: bool) -> std::io::Result<Child> {
+    let all = sched_getaffinity(None)?;
+    if one_processor && let Some(last) = (0..CpuSet::MAX_CPU).rfind(|&processor| all.is_set(processor)) {
+        let mut only = CpuSet::new();
+        only.set(last);
+        // A program is started with what its parent's thread has.
+        sched_setaffinity(None, &only)?;
+    }
+    let child = command.spawn();
+    sched_setaffinity(None, &all)?;
+    child
 }
 
 /// Time budgets are for an otherwise idle machine of two cores; `$PORTCULLIS_PATIENCE` multiplies them.

@@ -126,6 +126,7 @@ fn config(session: &Session, settings: &Settings) -> anyhow::Result<Config> {
         kernel: session.kernel,
         iommu: session.iommu,
         memory: session.memory,
+        one_processor: session.one_processor,
         devices: session.devices.clone(),
         cmdline: session.cmdline.to_owned(),
         lifetime: Config::default().lifetime.max(session.budget() + ERRANDS),

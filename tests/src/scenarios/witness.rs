@@ -85,7 +85,7 @@ pub(super) fn modes() -> Session {
 /// An hour of what `witness/random` does for seconds.
 pub(super) fn soaks() -> Session {
     let minutes: u64 = std::env::var(SOAK_MINUTES).ok().and_then(|text| text.parse().ok()).unwrap_or(60);
-    session_of("soak", vec![soak("random", minutes * 60)]).nightly()
+    session_of("soak", vec![soak("random", minutes * 60)]).on_one_processor().nightly()
 }
 
 /// Thousands of mappings while L1 has hardly any memory left.
