@@ -38,6 +38,7 @@ pub fn all() -> Vec<Session> {
         virtio::session(),
         modes::session(),
         modes::newest(),
+        modes::newest_lazy(),
         sva::session(),
         sleep::session(),
         tables::session(),

@@ -35,7 +35,7 @@ const MODES: [(&str, &str, bool, &str, &str); 7] = [
     ("full-lazy", "full", true, "scalable", "DMA-FQ"),
 ];
 
-fn scenarios() -> Vec<Scenario> {
+fn scenarios(is_wanted: impl Fn(bool) -> bool) -> Vec<Scenario> {
     let scenario = |(name, profile, lazy, tables, treated): (&'static str, _, bool, _, _)| {
         let strict = u8::from(!lazy);
         let guest = Guest::new(WORK)
@@ -55,18 +55,27 @@ fn scenarios() -> Vec<Scenario> {
             // The script strays on purpose.
             .tolerates("DRHD: handling fault")
     };
-    MODES.into_iter().map(scenario).collect()
+    MODES.into_iter().filter(|&(_, _, lazy, ..)| is_wanted(lazy)).map(scenario).collect()
 }
 
 /// Debian's 6.12.
 pub(super) fn session() -> Session {
-    let scenarios = [scenarios(), vec![counters::scenario()]].concat();
+    let scenarios = [scenarios(|_| true), vec![counters::scenario()]].concat();
     Session::new("modes", "Debian's kernel works in every mode of the remapping unit", scenarios).devices(&[])
 }
 
-/// Debian's newest.
+/// Debian's newest, flushing at once: how it flushes later is what the other kernel does, too.
 pub(super) fn newest() -> Session {
-    Session::new("newest", "Debian's newest kernel works in every mode of the remapping unit", scenarios())
+    newest_of("newest", scenarios(|lazy| !lazy))
+}
+
+/// The same, flushing later.
+pub(super) fn newest_lazy() -> Session {
+    newest_of("newest_lazy", scenarios(|lazy| lazy)).nightly()
+}
+
+fn newest_of(name: &'static str, scenarios: Vec<Scenario>) -> Session {
+    Session::new(name, "Debian's newest kernel works in every mode of the remapping unit", scenarios)
         .guest_kernel(Kernel::Newest)
         .devices(&[])
 }

@@ -57,20 +57,21 @@ pub(super) fn session() -> Session {
         witnessed("user-space", guest(THERE_AND_BACK))
             .appears("@@ 0000:01:00.0 block 0: *")
             .appears("@@ 0000:01:00.0 as a whole: {nvme-before.sha256}"),
-        two_drives("one-domain", ""),
-        two_drives("two-domains", "--apart"),
         soak("random", 10),
-        order::unmap_before_entry(),
     ];
     session_of("witness", scenarios)
 }
 
-/// The same in other modes of the unit, by the host's other interface, and after a second kernel has taken over.
+/// The same with two drives, in other modes of the unit, by the host's other interface, and after a second kernel has
+/// taken over.
 pub(super) fn modes() -> Session {
     let pass_through = guest("sha256sum /dev/nvme0n1\nlook quiet\n").cmdline("intel_iommu=on iommu=pt");
     let scenarios = vec![
         witnessed("second-stage", guest(WORK).profile("second-stage")),
         witnessed("pass-through", pass_through),
+        two_drives("one-domain", ""),
+        two_drives("two-domains", "--apart"),
+        order::unmap_before_entry(),
         witnessed("type1", guest(WORK).backend(Backend::Type1)),
         soak_of("type1-random", 10, |guest| guest.backend(Backend::Type1)),
         after_kexec("crash", kexec::crash)
