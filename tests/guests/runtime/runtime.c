@@ -60,8 +60,7 @@ void print(const char *format, ...) {
             put_number(va_arg(list, u32), 16, 1);
             break;
         case 'l':
-            format++;
-            put_number(va_arg(list, u64), 16, 1);
+            put_number(va_arg(list, u64), *++format == 'u' ? 10 : 16, 1);
             break;
         }
     }

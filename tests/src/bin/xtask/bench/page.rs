@@ -203,8 +203,10 @@ const EXPLANATION: &str = "
   wait and the tail register, and waits for the status; then the same to unmap. Linux is Debian's 6.12, which reads the
   drive with `O_DIRECT`; what translation adds is the difference to reads of the same guest after its drive has been put
   into an identity domain.
-- No ratio stands where a figure is below the floor. That QEMU's is, for a page by type1, says that exits cost it less than
-  they cost a VMM that does nothing: something in how it sets up its machine, which is not known yet.
+- No ratio stands where a figure is below the floor.
+- All VMMs run on L1's first processor. On the second, KVM writes a register before each entry and after each exit: what
+  a VMM takes would depend on where it happened to run.
+- What comes first is not counted, since L1's emulator translates code that it meets for the first time.
 - Host calls are the `ioctl`s that map, copy or unmap, counted apart from what is timed: the kernel tells of every `ioctl`
   by way of a seccomp filter (`agent calls`).
 - Locked memory is `VmLck` and `VmPin` of the VMM: what type1 and iommufd charge for.
