@@ -351,4 +351,6 @@ impl Host {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

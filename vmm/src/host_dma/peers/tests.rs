@@ -1,16 +1,13 @@
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::Mutex;
 
 use devices::GuestRam;
-use iommu::{AssignedFunction, Capabilities, HostDma, HostMapper, Iova, MapError, Permissions, SourceId};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use iommu::{Capabilities, HostDma, HostMapper, Iova, MapError, Permissions};
 
 use super::*;
+use crate::host_dma::testing::{BAR, LENGTH, Nvme, bar_file};
 
 const RAM: u64 = 0x10_0000;
-const BAR: u64 = 0xE000_0000;
-const LENGTH: u64 = 0x4000;
 
 /// What is mapped: length, and address in this process.
 type Mapped = Arc<Mutex<BTreeMap<u64, (u64, u64)>>>;
@@ -40,16 +37,15 @@ impl HostMapper for FakeMapper {
     }
 }
 
-struct Nvme;
-
-impl AssignedFunction for Nvme {
-    fn source_id(&self) -> SourceId {
-        SourceId(0x0100)
-    }
-
-    fn bus_master(&self) -> bool {
-        true
-    }
+/// A BAR and what it is reached by, checked until the guest does not see it any more.
+fn show_and_hide(finder: Finder, mapper: Mapper, mapped: &Mapped) {
+    let bar = Arc::new(Mapping::new(bar_file(), 0, LENGTH).unwrap());
+    let before: Vec<_> = mapped.lock().unwrap().keys().copied().collect();
+    let reachable = Peers::new(finder, mapper).show(BAR, &bar).unwrap();
+    assert_eq!(mapped.lock().unwrap().get(&BAR), Some(&(LENGTH, bar.address() as u64)));
+    drop(reachable);
+    assert_eq!(mapped.lock().unwrap().keys().copied().collect::<Vec<_>>(), before);
+    assert_eq!(Arc::strong_count(&bar), 1, "nobody holds on to it");
 }
 
 #[test]
@@ -62,16 +58,7 @@ fn others_reach_a_bar_until_the_guest_does_not_see_it_any_more() {
     let group = unit.group(HostDma::Fixed(Box::new(mapper)), vec![(GuestAddress(0), RAM)]);
     let _attachment = unit.attach(Arc::new(Nvme), &group);
     assert_eq!(mapped.lock().unwrap().len(), 1, "addresses that are not translated reach RAM");
-
-    let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC).unwrap());
-    ftruncate(&file, LENGTH).unwrap();
-    let bar = Arc::new(Mapping::new(&file, 0, LENGTH).unwrap());
-    let peers = Peers::new(Finder::Program(targets), Mapper::Unit(unit));
-    let reachable = peers.show(BAR, &bar).unwrap();
-    assert_eq!(mapped.lock().unwrap().get(&BAR), Some(&(LENGTH, bar.address() as u64)));
-    drop(reachable);
-    assert_eq!(mapped.lock().unwrap().keys().copied().collect::<Vec<_>>(), [0]);
-    assert_eq!(Arc::strong_count(&bar), 1, "nobody holds on to it");
+    show_and_hide(Finder::Program(targets), Mapper::Unit(unit), &mapped);
 }
 
 #[test]
@@ -80,12 +67,5 @@ fn without_a_unit_all_reach_a_bar_at_its_own_address_until_then() {
     let targets = Arc::new(Targets::new(ram));
     let mapped = Mapped::default();
     let space = Arc::new(FakeMapper { targets: targets.clone(), mapped: mapped.clone() });
-    let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC).unwrap());
-    ftruncate(&file, LENGTH).unwrap();
-    let bar = Arc::new(Mapping::new(&file, 0, LENGTH).unwrap());
-    let peers = Peers::new(Finder::Program(targets), Mapper::Space(space));
-    let reachable = peers.show(BAR, &bar).unwrap();
-    assert_eq!(mapped.lock().unwrap().get(&BAR), Some(&(LENGTH, bar.address() as u64)));
-    drop(reachable);
-    assert!(mapped.lock().unwrap().is_empty());
+    show_and_hide(Finder::Program(targets), Mapper::Space(space), &mapped);
 }

@@ -1,21 +1,14 @@
-use std::fs::File;
-
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-
 use super::*;
+use crate::host_dma::testing::{BAR, LENGTH, bar_file};
 
 const RAM: u64 = 0x10_0000;
-const BAR: u64 = 0xE000_0000;
-const LENGTH: u64 = 0x4000;
 
 fn targets() -> Targets {
     Targets::new(Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), RAM as usize)]).unwrap()))
 }
 
 fn bar() -> Arc<Mapping> {
-    let file = File::from(memfd_create("bar", MemfdFlags::CLOEXEC).unwrap());
-    ftruncate(&file, LENGTH).unwrap();
-    Arc::new(Mapping::new(&file, 0, LENGTH).unwrap())
+    Arc::new(Mapping::new(bar_file(), 0, LENGTH).unwrap())
 }
 
 fn found(targets: &Targets, guest: u64, length: u64) -> Result<Vec<(u64, u64)>, MapError> {

@@ -7,24 +7,21 @@ use std::sync::Arc;
 use devices::VtdUnit;
 use devices::vfio::Mapping;
 use iommu::{
-    AssignedFunction, Attachment, Capabilities, GuestAddress, HostDma, HostGroup as _, HostIommu as _,
-    HostMapper, Iova, MapError, Permissions, SourceId,
+    Attachment, Capabilities, GuestAddress, HostDma, HostGroup as _, HostIommu as _, HostMapper, Iova,
+    MapError, Permissions,
 };
-use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
+use rustix::fs::fstat;
 
 use super::super::tests::Bench;
 use super::*;
 use crate::host_dma::peers::{Finder, Mapper, Peers};
+use crate::host_dma::testing::{BAR, LENGTH, Nvme, bar_file};
 
 const BOTH: Permissions = Permissions::READ_WRITE;
-const BAR: u64 = 0xE000_0000;
-const LENGTH: u64 = 0x4000;
 const RAM: u64 = 0x1_0000;
 
 fn file() -> OwnedFd {
-    let file = memfd_create("bar", MemfdFlags::CLOEXEC).unwrap();
-    ftruncate(&file, LENGTH).unwrap();
-    file
+    bar_file().into()
 }
 
 /// What the fake notes as the target of a file.
@@ -36,18 +33,6 @@ fn number(file: &OwnedFd) -> u64 {
 fn bar(file: &OwnedFd) -> Arc<Mapping> {
     let (memory, dma_buf) = (File::from(file.try_clone().unwrap()), file.try_clone().unwrap());
     Arc::new(Mapping::new(&memory, 0, LENGTH).unwrap().exported_by(move || dma_buf.try_clone()))
-}
-
-struct Nvme;
-
-impl AssignedFunction for Nvme {
-    fn source_id(&self) -> SourceId {
-        SourceId(0x0100)
-    }
-
-    fn bus_master(&self) -> bool {
-        true
-    }
 }
 
 /// Device 1 behind a unit that translates nothing.
