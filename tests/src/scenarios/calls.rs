@@ -27,8 +27,9 @@ const EXPECTED: [(&str, f64); 5] = [
 /// A guest of our own whose assigned drive's mappings come and go. 1 GiB is mapped in pages of 2 MiB during the first of
 /// the flushes.
 pub(super) fn scenario() -> Scenario {
-    let guest =
-        Guest::bare_metal(IMAGE, &format!("figures count={COUNT} small=16")).memory(1280).assign(NVME);
+    let guest = Guest::bare_metal(IMAGE, &format!("figures pages={COUNT} buffers={COUNT} small=16"))
+        .memory(1280)
+        .assign(NVME);
     Scenario::new("calls", guest.under("agent calls --"))
         .cut_short()
         .appears("PASSED figures")
