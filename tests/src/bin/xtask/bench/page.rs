@@ -209,6 +209,8 @@ const EXPLANATION: &str = "
 - What comes first is not counted, since L1's emulator translates code that it meets for the first time.
 - Host calls are the `ioctl`s that map, copy or unmap, counted apart from what is timed: the kernel tells of every `ioctl`
   by way of a seccomp filter (`agent calls`).
+- A read of 128 KiB takes two host calls where the guest's buffer happens to lie in one piece, and one for each piece and
+  one more where it does not; QEMU's are two for each page.
 - Locked memory is `VmLck` and `VmPin` of the VMM: what type1 and iommufd charge for.
 - During the domain flushes 1 GiB stays mapped, or 64 MiB in small pages: type1 takes no more than 65 535 mappings.
 ";
