@@ -144,8 +144,8 @@
 //!   `pasid-entry-replaced-unnoticed`, `marked-table-followed`.
 //! - A host goes on by what it has walked: `first-stage-remembered`, `host-that-does-not-forget`.
 //! - Requests with PASID go on by an entry that is gone or refused, or by another's: `pasid-outlives-entry`,
-//!   `refused-pasid-stays`, `pasid-zero-like-any`, `pasids-of-any-function`,
-//!   `any-number-of-tables`.
+//!   `refused-pasid-stays`, `pasid-zero-like-any`, `pasids-of-any-function`.
+//! - One invalidation may take as long as a guest likes: `any-number-of-tables`.
 //! - An erratum of the host's unit does not count: `erratum-ignored`.
 //! - A flush unmaps everything first, and unrelated DMA fails: `flush-unmaps-all`.
 //! - A large page is split or merged by unmapping a part of it: `split-unmapped-in-part`, `split-loses-rest`.

@@ -153,8 +153,14 @@ impl Pasids {
         for (pasid, ..) in going {
             self.leave(pasid, group, spaces);
         }
+        // A table is read before the host is asked, and a host may refuse every PASID.
+        let mut refused = 0;
         for (pasid, regime, verdict) in staying {
-            let room = self.room_for(pasid, verdict, host, spaces);
+            let room = if refused < TABLE_LIMIT {
+                self.room_for(pasid, verdict, host, spaces)
+            } else {
+                Err(MapError::Host(format!("the host has refused {TABLE_LIMIT} PASIDs already")))
+            };
             if self.entries.len() >= PASID_LIMIT && !self.entries.contains_key(&pasid) {
                 told_too_many(id, pasid, operation);
                 continue;
@@ -173,6 +179,7 @@ impl Pasids {
                     report.unfollowed();
                 }
                 Some(content) => {
+                    let asked = room.is_ok();
                     let entered = room.and_then(|()| {
                         entry.enter(pasid, content, (host, group), spaces, tables, operation, &mut report)
                     });
@@ -181,6 +188,7 @@ impl Pasids {
                         Err(error) => {
                             entry.vacate(pasid, group, spaces);
                             self.refused_moves += 1;
+                            refused += usize::from(asked);
                             // Once for all attempts.
                             if changed {
                                 report.move_failed(error);

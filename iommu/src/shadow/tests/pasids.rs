@@ -355,6 +355,29 @@ fn more_second_stages_than_are_followed_reach_nothing() {
 }
 
 #[test]
+fn a_host_that_refuses_every_pasid_has_few_tables_read() {
+    let stage = Stage::new();
+    stage.host.refuse_pasids(true);
+    for pasid in 1..=3 * TABLE_LIMIT as u32 {
+        stage.write(Pasid(pasid), stage.scene.guest.table(4).root | SECOND_STAGE | WIDTH_48, 0);
+    }
+    for _ in 0..2 {
+        stage.scene.announce(Invalidation::PasidCacheGlobal);
+    }
+    stage.asked();
+    stage.host.refuse_pasids(false);
+    stage.scene.announce(Invalidation::PasidCacheGlobal);
+    let spaces: Vec<_> = stage
+        .asked()
+        .iter()
+        .filter_map(|it| if let Asked::EnterPasid(_, space) = it { Some(*space) } else { None })
+        .collect();
+    assert_eq!(spaces.len(), TABLE_LIMIT);
+    // The host counts the spaces that it is asked for.
+    assert_eq!(spaces[0], SpaceId(2 * TABLE_LIMIT as u32), "each time a few were tried");
+}
+
+#[test]
 fn a_difference_of_several_pasids_is_found_once() {
     let stage = Stage::new();
     let table = stage.scene.guest.table(4);
